@@ -1,0 +1,179 @@
+"""Registry of the networks: create one by name, save it with its card, load it without running code.
+
+    import models
+    network = models.create("slim_net", input_size=(512, 512))
+    models.save(network, "slim.keras", {"architecture": models.describe("slim_net", (512, 512))})
+    network = models.load("slim.keras")
+
+Every network takes RGB pixels 0..255 as float32 [N, H, W, 3] (with ``channels=4`` the fourth is the
+previous alpha, also 0..255, zeros when there is none) and returns alpha 0..1 as [N, H, W, 1].
+Keras is imported by the functions that need it, so listing the names costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models import card as cards
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One architecture: its default size, the multiple its sides must have, the channels it takes."""
+
+    size: tuple[int, int]
+    multiple: int
+    channels: tuple[int, ...] = (3, 4)
+    options: tuple[str, ...] = ()
+    encoder: bool = False
+
+
+REGISTRY: dict[str, Entry] = {
+    "mobile_unet": Entry((128, 128), 32, options=("decoder",), encoder=True),
+    "mobilenetv3_unet": Entry((224, 224), 32, options=("width",), encoder=True),
+    "prisma_net": Entry((256, 256), 16),
+    "portrait_net": Entry((224, 224), 32, options=("edge_head",), encoder=True),
+    "slim_net": Entry((512, 512), 32),
+    "sinet": Entry((320, 320), 32),
+    "deeplab": Entry((513, 513), 8, options=("output_stride",), encoder=True),
+    "mobilenetv3_qat": Entry((256, 256), 32, encoder=True),
+    "mobilenetv2_fpn": Entry((192, 192), 32, options=("alpha",), encoder=True),
+}
+
+
+def names() -> list[str]:
+    """The architectures that `create` knows, in the order of the README's table."""
+    return list(REGISTRY)
+
+
+def describe(
+    name: str, input_size: tuple[int, int] | None = None, channels: int = 3, **options: Any
+) -> dict[str, Any]:
+    """What `load` needs to rebuild a network: goes into its card under "architecture".
+
+    Raises ValueError for an unknown name, size, channel count or option, saying what would work.
+    """
+    entry = REGISTRY.get(name)
+    if entry is None:
+        raise ValueError(f"no network is called {name!r}: choose one of {', '.join(names())}")
+    size = tuple(input_size or entry.size)
+    _check_size(name, size, entry.multiple)
+    if channels not in entry.channels:
+        raise ValueError(f"{name} takes {entry.channels} channels, not {channels}")
+    unknown = sorted(set(options) - set(entry.options))
+    if unknown:
+        known = ", ".join(entry.options) or "none"
+        raise ValueError(f"{name} has no option {', '.join(unknown)}: its options are {known}")
+    return {"name": name, "input_size": list(size), "channels": channels, "options": options}
+
+
+def create(
+    name: str,
+    input_size: tuple[int, int] | None = None,
+    channels: int = 3,
+    weights: str | Path | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Build a network by name.
+
+    ``input_size`` is (height, width), default the size the architecture was designed for.
+    ``weights`` starts its encoder: "imagenet" (Keras downloads it), a weights file saved from the
+    matching ``keras.applications`` network, or None. Options: `REGISTRY`. Raises ValueError.
+    """
+    architecture = describe(name, input_size, channels, **options)
+    if weights is not None and not REGISTRY[name].encoder:
+        raise ValueError(f"{name} has no pretrained encoder: leave weights out")
+    module = importlib.import_module(f"models.{name}")
+    network = module.build(tuple(architecture["input_size"]), channels, **options)
+    if weights is not None:
+        module.load_encoder(network, weights, **options)
+    return network
+
+
+def save(
+    network: keras.Model, path: str | Path, card: dict[str, Any], state: bytes | None = None
+) -> None:
+    """Write `path` (.keras, or .h5 for the weights alone) with its card inside, whole or not at all.
+
+    ``state`` (an .npz as bytes) travels along in a .keras file: what resuming a training needs.
+    """
+    path = Path(path)
+    with cards.replacing(path) as temporary:
+        if path.suffix == ".h5":
+            network.save_weights(_weights_name(temporary))
+            _weights_name(temporary).replace(temporary)
+            cards.write_h5(temporary, card)
+            return
+        network.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(cards.MEMBER, cards.dumps(card))
+            if state is not None:
+                archive.writestr("state.npz", state)
+
+
+def load(path: str | Path, **overrides: Any) -> keras.Model:
+    """Open a .keras or .h5 file of this project.
+
+    The network is rebuilt from its card and only numbers are read from the file, so code hidden in
+    it (Lambda layers, pickles) is never run. ``overrides`` change the card's architecture: for
+    instance ``input_size=(256, 256)`` or ``output_stride=8``. Raises ValueError on any other file.
+    """
+    path = Path(path)
+    architecture = dict(cards.read(path).get("architecture") or {})
+    if not architecture:
+        raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
+    options = dict(architecture.get("options") or {})
+    for key, value in overrides.items():
+        (architecture if key in ("input_size", "channels") else options)[key] = value
+    size = architecture.get("input_size")
+    network = create(
+        architecture["name"], size and tuple(size), architecture.get("channels", 3), **options
+    )
+    try:
+        with cards.weights_file(path) as weights:
+            network.load_weights(weights)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: its weights do not fit {architecture['name']}: it is damaged or from another version"
+        ) from error
+    return network
+
+
+def logits(network: keras.Model) -> keras.Model:
+    """The same network ending in logits [N, H, W, 1], for losses; two classes become their difference.
+
+    With an edge head, the edge logits follow as a second channel.
+    """
+    import keras
+
+    head = network.get_layer("logits").output
+    if head.shape[-1] == 2:
+        head = head[..., 1:] - head[..., :1]
+    if any(layer.name == "edge_logits" for layer in network.layers):
+        edge = network.get_layer("edge_logits").output
+        head = keras.layers.Concatenate()([head, edge[..., 1:] - edge[..., :1]])
+    return keras.Model(network.inputs[0], head, name=network.name)
+
+
+def _check_size(name: str, size: tuple[int, int], multiple: int) -> None:
+    """DeepLab counts grid points (8 n + 1), as its paper does, or plain multiples; others multiples."""
+    wrong = [side for side in size if side < multiple or side % multiple > (name == "deeplab")]
+    if len(size) != 2 or wrong:
+        near = [max(multiple, side // multiple * multiple) for side in size]
+        above = [value + multiple for value in near]
+        raise ValueError(
+            f"{name} cannot take {'x'.join(map(str, size))}: sides must be multiples of {multiple}; "
+            f"the nearest that work are {'x'.join(map(str, near))} and {'x'.join(map(str, above))}"
+        )
+
+
+def _weights_name(path: Path) -> Path:
+    """Keras insists on this ending for a file of weights."""
+    return path.with_name(path.name + ".weights.h5")

@@ -1,0 +1,1 @@
+"""One file per job; scripts import from here, and nothing here imports a script."""

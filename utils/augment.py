@@ -1,0 +1,163 @@
+"""Random geometry and texture changes for training, each a pure function on arrays.
+
+Geometry moves image and alpha by one and the same matrix, so they cannot go apart. Texture changes
+touch the image alone. Everything random comes from the generator passed in: same seed, same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+Texture = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def random_matrix(
+    shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, strength: float = 1.0
+) -> np.ndarray:
+    """Affine matrix [2, 3] from a picture (height, width) to a canvas `size`.
+
+    `strength` 0 is the plain letterbox; 1 adds a flip half the time, scale 0.7..1.7, rotation up to
+    45 degrees (seldom beyond 15) and shifts up to a sixth of the canvas.
+    """
+    height, width = shape
+    fit = min(size[0] / height, size[1] / width)
+    zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.7)))) ** strength
+    angle = strength * float(np.clip(rng.normal(0, 12), -45, 45))
+    shift = strength * rng.uniform(-0.17, 0.17, 2) * (size[1], size[0])
+    matrix = cv2.getRotationMatrix2D((0, 0), angle, fit * zoom)
+    if strength and rng.random() < 0.5:
+        matrix[:, 0] *= -1
+    centre = matrix[:, :2] @ ((width - 1) / 2, (height - 1) / 2)
+    matrix[:, 2] = ((size[1] - 1) / 2, (size[0] - 1) / 2) + shift - centre
+    return matrix
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Move a picture or alpha onto a canvas (height, width), black outside, averaging when shrinking."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 0.6:  # bilinear sampling would skip pixels
+        image = cv2.resize(image, None, fx=1.5 * scale, fy=1.5 * scale, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([1 / (1.5 * scale), 1 / (1.5 * scale), 1.0])
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+
+
+def brightness_contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Contrast 0.6..1.5 about the middle, brightness -50..50."""
+    contrast = rng.uniform(0.6, 1.5)
+    return cv2.convertScaleAbs(_floor(image, 128 - 128 * contrast + rng.uniform(-50, 50), contrast))
+
+
+def saturation_hue(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Saturation 0.3..1.7, hue turned by up to 12 degrees."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hue = ((np.arange(256) + int(rng.integers(-6, 7))) % 180).astype(np.uint8)
+    saturation = np.clip(np.arange(256) * rng.uniform(0.3, 1.7), 0, 255).astype(np.uint8)
+    table = np.stack([hue, saturation, np.arange(256, dtype=np.uint8)], -1)[None]
+    return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)
+
+
+def tone_curve(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A gamma of its own for each channel: warm, cool, dark and bright casts."""
+    common = np.exp(rng.uniform(-0.5, 0.5))
+    gammas = common * np.exp(rng.uniform(-0.2, 0.2, 3))
+    ramp = np.linspace(0, 1, 256)[:, None]
+    return cv2.LUT(image, (255 * ramp**gammas).astype(np.uint8)[None])
+
+
+def light_source(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A point or line of light, or a shadow, anywhere in the picture."""
+    height, width = image.shape[:2]
+    y, x = np.ogrid[0:height, 0:width]
+    centre_y, centre_x = rng.uniform(0, height), rng.uniform(0, width)
+    angle = rng.uniform(0, np.pi)
+    along = (x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)
+    across = (y - centre_y) * np.cos(angle) - (x - centre_x) * np.sin(angle)
+    stretch = 1.0 if rng.random() < 0.5 else 0.1
+    spread = rng.uniform(0.15, 0.6) * max(height, width)
+    glow = np.exp(-((stretch * along) ** 2 + across**2) / (2 * spread**2)).astype(np.float32)
+    strength = rng.uniform(-90, 130)
+    return np.clip(image + (strength * glow)[..., None], 0, 255).astype(np.uint8)
+
+
+def low_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A dark room: 15..50 % of the light and the grain that comes with it."""
+    dark = image.astype(np.float32) * rng.uniform(0.15, 0.5)
+    return np.clip(dark + rng.normal(0, rng.uniform(2, 8), image.shape), 0, 255).astype(np.uint8)
+
+
+def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian grain with a deviation of 2..14."""
+    grain = rng.standard_normal(image.shape, np.float32) * rng.uniform(2, 14)
+    return np.clip(image + grain, 0, 255).astype(np.uint8)
+
+
+def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Out of focus (sigma 0.4..1.8) or moved (a line of 3..9 pixels)."""
+    if rng.random() < 0.6:
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
+    length = int(rng.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1 / length
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-3))
+
+
+def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Compression artefacts, quality 20..80."""
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 81))])[1]
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def grey(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A black-and-white photo."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+# Each with the share of pictures that get it.
+TEXTURES: tuple[tuple[Texture, float], ...] = (
+    (brightness_contrast, 0.5),
+    (saturation_hue, 0.4),
+    (tone_curve, 0.3),
+    (light_source, 0.15),
+    (low_light, 0.04),
+    (blur, 0.15),
+    (noise, 0.2),
+    (jpeg, 0.2),
+    (grey, 0.04),
+)
+
+
+def texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All texture changes in order, each with its own probability; uint8 RGB in and out."""
+    for change, share in TEXTURES:
+        if rng.random() < share:
+            image = change(image, rng)
+    return image
+
+
+def jittered_prior(alpha: np.ndarray, rng: np.random.Generator, blank: float = 0.4) -> np.ndarray:
+    """A plausible previous alpha for the fourth channel: often blank, else moved, blurred, resized.
+
+    Imperfect priors keep a network from copying its own mistakes on (FACTS: HiLens' article).
+    """
+    if rng.random() < blank:
+        return np.zeros_like(alpha)
+    size = alpha.shape
+    matrix = cv2.getRotationMatrix2D((size[1] / 2, size[0] / 2), rng.normal(0, 4), np.exp(rng.normal(0, 0.05)))
+    matrix[:, 2] += rng.normal(0, 0.03, 2) * (size[1], size[0])
+    prior = cv2.warpAffine(alpha, matrix, (size[1], size[0]))
+    kernel = np.ones((2 * int(rng.integers(0, 4)) + 1,) * 2, np.uint8)
+    prior = (cv2.dilate if rng.random() < 0.5 else cv2.erode)(prior, kernel)
+    if rng.random() < 0.3:  # a part lost, as when an arm was missed
+        y, x = int(rng.integers(0, size[0])), int(rng.integers(0, size[1]))
+        prior[y : y + size[0] // 4, x : x + size[1] // 4] = 0
+    return cv2.GaussianBlur(prior, (0, 0), rng.uniform(0.5, 3))
+
+
+def _floor(image: np.ndarray, add: float, scale: float) -> np.ndarray:
+    """`image * scale + add` kept above zero; convertScaleAbs would mirror negative values."""
+    return np.maximum(image.astype(np.float32) * scale + add, 0)

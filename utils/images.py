@@ -1,0 +1,172 @@
+"""Pictures in and out: upright RGB whatever the file holds, letterboxing, safe writes.
+
+Frames are uint8 RGB [H, W, 3], alphas float32 [H, W] in 0..1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.files import write_bytes
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+MAX_PIXELS = 200_000_000
+Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks in one line
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message names the file and the reason."""
+
+
+class Box(NamedTuple):
+    """Where a letterboxed picture lies on its canvas, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All pictures directly in `folder`, sorted by name. Raises FileNotFoundError."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.name[0] != ".")
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) after EXIF rotation, read from the header alone. Raises ImageError."""
+    with _open(path) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(0x0112, 1) >= 5
+    return (width, height) if turned else (height, width)
+
+
+def read_image(path: str | Path, at_least: int | None = None) -> np.ndarray:
+    """A picture as upright RGB uint8 [H, W, 3]: any mode, EXIF turned, transparency on white.
+
+    Of an animation, the first frame. With `at_least`, a large JPEG may come back reduced by 2, 4 or
+    8 as long as its shorter side stays above that many pixels (much faster). Raises ImageError.
+    """
+    with _open(path) as picture:
+        if at_least:
+            scale = min(picture.size) / at_least
+            picture.draft("RGB", (int(picture.width / max(scale, 1)), int(picture.height / max(scale, 1))))
+        picture = _load(path, picture)
+        if picture.mode.startswith(("I", "F")):
+            return np.repeat(_grey16(picture)[..., None], 3, 2)
+        if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        return np.array(picture.convert("RGB"))
+
+
+def read_rgba(path: str | Path) -> np.ndarray:
+    """A cut-out as upright uint8 [H, W, 4]. Raises ImageError."""
+    with _open(path) as picture:
+        return np.array(_load(path, picture).convert("RGBA"))
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask or matte as float32 [H, W] in 0..1: 0/255, 0/1, 16 bit, palette, or an alpha channel.
+
+    Soft values stay as they are (divided by the type's maximum, never by the picture's); only a
+    mask whose largest value is 1 is taken as 0/1. Raises ImageError.
+    """
+    with _open(path) as picture:
+        picture = _load(path, picture)
+        if picture.mode in ("RGBA", "LA", "PA"):
+            alpha = np.asarray(picture.getchannel("A"))
+            values = alpha if alpha.min() < 255 else np.asarray(picture.convert("L"))
+        elif picture.mode == "P":
+            indices = np.asarray(picture)
+            values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
+        elif picture.mode.startswith(("I", "F")):
+            values = np.asarray(picture)
+            top = 1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
+            return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
+        else:
+            values = np.asarray(picture.convert("L"))
+    return values.astype(np.float32) / (1.0 if values.max() == 1 else 255.0)
+
+
+def encode(image: np.ndarray, extension: str = ".png") -> bytes:
+    """RGB, RGBA or grey uint8 as the bytes of a file; PNG compressed lightly, for speed."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 92]
+    done, data = cv2.imencode(extension, image, options)
+    if not done:
+        raise ImageError(f"cannot encode a picture of {image.shape} as {extension}")
+    return data.tobytes()
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a picture whole or not at all; the ending says the format."""
+    write_bytes(path, encode(image, Path(path).suffix.lower() or ".png"))
+
+
+def to_uint8(alpha: np.ndarray) -> np.ndarray:
+    """Alpha 0..1 as 0..255, rounded."""
+    return cv2.convertScaleAbs(alpha, alpha=255.0)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize averaging when shrinking, bilinear when enlarging."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinking = height * width < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+
+def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Box]:
+    """Fit a picture or alpha into (height, width) keeping its aspect, centred, black around it."""
+    height, width = image.shape[:2]
+    scale = min(size[0] / height, size[1] / width)
+    inner = max(1, round(height * scale)), max(1, round(width * scale))
+    box = Box((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2, *inner)
+    canvas = np.zeros((*size, *image.shape[2:]), image.dtype)
+    canvas[box.top : box.top + box.height, box.left : box.left + box.width] = resize(image, *inner)
+    return canvas, box
+
+
+def unletterbox(alpha: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """Cut the picture's part out of a letterboxed alpha and bring it to (height, width)."""
+    inner = alpha[box.top : box.top + box.height, box.left : box.left + box.width]
+    return resize(np.ascontiguousarray(inner), *size)
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged headers
+        raise ImageError(f"{path}: not a picture that can be read") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {picture.width}x{picture.height} is above the limit of "
+            f"{MAX_PIXELS // 1_000_000} megapixels: make it smaller first"
+        )
+    return picture
+
+
+def _load(path: str | Path, picture: Image.Image) -> Image.Image:
+    try:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # truncated data surfaces as OSError, SyntaxError, struct.error ...
+        raise ImageError(f"{path}: damaged or truncated picture") from error
+
+
+def _grey16(picture: Image.Image) -> np.ndarray:
+    values = np.asarray(picture).astype(np.float32)
+    top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 or picture.mode != "F" else 1.0
+    return np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)

@@ -1,0 +1,137 @@
+"""From train.py's settings to data, network and model card."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import models
+from models import card as cards
+from utils import dataset, encoders, evaluation
+from utils.dataset import Pair
+from utils.feed import Batches, Mix
+from utils.images import list_images
+
+CALIBRATION = 128
+
+
+def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches]:
+    """Training pairs, validation pairs and the feed; prints warnings. Raises DatasetError."""
+    train, validation = dataset.open_dataset(args.dataset, args.val_split, args.skip_unpaired, args.seed)
+    for text in args.extra:
+        folder, _, weight = text.partition("=")
+        train += dataset.find_pairs(folder, args.skip_unpaired, _number(weight or "1", text))
+    for warning in dataset.check(train + validation):
+        print(f"warning: {warning}")
+    backgrounds = list_images(args.backgrounds) if args.backgrounds else []
+    if args.backgrounds and not backgrounds:
+        raise ValueError(f"{args.backgrounds}: holds no pictures")
+    cutouts: list[Pair | Path] = []
+    for folder in args.cutouts:
+        paired = (Path(folder) / "images").is_dir()
+        cutouts += dataset.find_pairs(folder, args.skip_unpaired) if paired else list_images(folder)
+    if cutouts and not backgrounds:
+        raise ValueError("--cutouts need --backgrounds to be placed on")
+    size = tuple(args.size) if args.size else None
+    size = tuple(models.describe(args.model, size, args.channels, **options(args))["input_size"])
+    mix = Mix(True, backgrounds, cutouts, args.composite)
+    return train, validation, Batches(train, size, args.batch, args.channels, mix, args.seed)
+
+
+def open_network(
+    args: argparse.Namespace, last: Path | None, batches: Batches
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The network to train, from a checkpoint, an encoder file or nothing; sets args.rate if unset."""
+    architecture = models.describe(args.model, batches.size, args.channels, **options(args))
+    args.rate = args.rate or (5e-4 if args.init or args.encoder else 1e-3)
+    if last or args.init:
+        known = cards.read(last or args.init).get("architecture", {})
+        if known.get("name") != args.model:
+            raise ValueError(f"{last or args.init} is a {known.get('name')}: pass --model {known.get('name')}")
+    if last:
+        return models.load(last), architecture
+    if args.init:
+        network = models.load(args.init, input_size=batches.size, channels=args.channels, **options(args))
+        return network, architecture
+    network = models.create(args.model, batches.size, args.channels, args.encoder, **options(args))
+    if args.encoder:
+        _revive(network, batches, args.seed)
+    return network, architecture
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """--option NAME=VALUE as a dict: numbers, true/false, or text. Raises ValueError."""
+    found: dict[str, Any] = {}
+    for text in args.option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--option {text}: write NAME=VALUE")
+        found[name] = {"true": True, "false": False}.get(value.lower(), _value(value))
+    return found
+
+
+def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
+    """The network without what only training needs (an edge head)."""
+    if not architecture["options"].get("edge_head"):
+        return network
+    plain = models.create(
+        architecture["name"], tuple(architecture["input_size"]), architecture["channels"], **_plain(architecture)
+    )
+    for layer in plain.layers:
+        layer.set_weights(network.get_layer(layer.name).get_weights())
+    return plain
+
+
+def model_card(
+    args: argparse.Namespace, architecture: dict[str, Any], rows: list[dict], row: dict[str, float]
+) -> dict[str, Any]:
+    """What a user of the file should know; folders are named without their path."""
+    sources = {name: _short(evaluation.mean(some)) for name, some in evaluation.groups(rows)}
+    folders = [args.dataset, *args.extra, *args.cutouts, args.backgrounds]
+    keep = ("batch", "rate", "decay", "boundary", "ema", "composite", "epochs", "minutes", "seed")
+    return {
+        "name": architecture["name"],
+        "architecture": {**architecture, "options": _plain(architecture)},
+        "input": "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four",
+        "output": "alpha 0..1",
+        "data": {"folders": [Path(f).name for f in folders if f], "note": args.data_note},
+        "settings": {key: getattr(args, key) for key in keep},
+        "epoch": row["epoch"],
+        "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources},
+    }
+
+
+def _revive(network: keras.Model, batches: Batches, seed: int) -> None:
+    """Fit a pretrained encoder for training on the photos it is going to see."""
+    count = -(-CALIBRATION // batches.batch)
+    pixels = np.concatenate([batches[i % len(batches)][0] for i in range(count)])
+    woken = encoders.wake_zero_channels(network, np.random.default_rng(seed))
+    folded = encoders.revive_batch_norms(network, pixels)
+    if folded:
+        print(f"encoder: {folded} folded batch norms revived, {woken} silent channels woken")
+
+
+def _plain(architecture: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in architecture["options"].items() if key != "edge_head"}
+
+
+def _short(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in metrics.items()}
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"--extra {option}: the weight after = is not a number") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return int(text) if text.lstrip("-").isdigit() else float(text)
+    except ValueError:
+        return text

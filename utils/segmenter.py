@@ -1,0 +1,198 @@
+"""One interface over every runtime: a frame of any size in, its alpha out.
+
+    segmenter = utils.segmenter.open("checkpoints/portrait.tflite", threads=2)
+    alpha = segmenter(frame)          # uint8 RGB [H, W, 3] -> float32 [H, W], 0..1
+
+The file's ending chooses the runtime; its card says what it takes. A new runtime is one subclass
+of `Segmenter` with `infer`, and one line in `RUNTIMES`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models import card as cards
+from utils.backend import choose, compile_flags, limit_threads
+from utils.images import letterbox, to_uint8, unletterbox
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Segmenter:
+    """Letterboxes frames, runs the network, brings alpha back to each frame's size.
+
+    Attributes: `size` (height, width) and `channels` of the network, `runtime` and `device` that
+    really run it, `threads`, `card`, and `milliseconds` of the last call by stage.
+    """
+
+    runtime = ""
+
+    def __init__(self, card: dict[str, Any], size: tuple[int, int], channels: int, threads: int) -> None:
+        self.card, self.size, self.channels, self.threads = card, size, channels, threads
+        self.device = "cpu"
+        self.milliseconds: dict[str, float] = {}
+        # A peer's network may want other numbers than 0..255: its card says which.
+        self._scale, self._offset = card.get("input_scale", 1.0), card.get("input_offset", 0.0)
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels 0..255 float32 [N, H, W, C] at network size -> alpha 0..1 [N, H, W, 1]."""
+        raise TypeError(f"{type(self).__name__} does not say how to run a network")
+
+    def __call__(self, frame: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
+        """Alpha float32 [H, W] in 0..1 of a uint8 RGB frame [H, W, 3] of any size.
+
+        `prior` is the alpha of the frame before, for networks with a fourth channel.
+        """
+        return self.batch([frame], [prior])[0]
+
+    def batch(self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None) -> list[np.ndarray]:
+        """The same for several frames, each of its own size."""
+        start = time.perf_counter()
+        pixels, boxes = self.prepare(frames, priors or [None] * len(frames))
+        ready = time.perf_counter()
+        alphas = self.infer(pixels)
+        done = time.perf_counter()
+        result = [
+            unletterbox(np.clip(alpha[..., 0], 0, 1), box, frame.shape[:2])
+            for alpha, box, frame in zip(alphas, boxes, frames, strict=True)
+        ]
+        stages = {"resize in": ready - start, "network": done - ready, "resize out": time.perf_counter() - done}
+        self.milliseconds = {name: 1000 * seconds for name, seconds in stages.items()}
+        return result
+
+    def prepare(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> tuple[np.ndarray, list]:
+        """Letterboxed network input float32 [N, H, W, C] and the boxes: what training sees too."""
+        pixels = np.zeros((len(frames), *self.size, self.channels), np.float32)
+        boxes = []
+        for canvas, frame, prior in zip(pixels, frames, priors, strict=True):
+            _check(frame)
+            canvas[..., :3], box = letterbox(frame, self.size)
+            if prior is not None and self.channels == 4:
+                canvas[..., 3] = letterbox(to_uint8(prior), self.size)[0]
+            boxes.append(box)
+        if self._scale != 1.0 or self._offset:
+            pixels[..., :3] = pixels[..., :3] * self._scale + self._offset
+        return pixels, boxes
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
+        return f"{self.runtime} on {self.device}{threads}, {self.size[0]}x{self.size[1]}"
+
+
+class KerasSegmenter(Segmenter):
+    """A Keras network, under whichever backend Keras was started with."""
+
+    def __init__(self, network: keras.Model, card: dict[str, Any], threads: int = 0) -> None:
+        import keras
+
+        super().__init__(card, tuple(network.input_shape[1:3]), network.input_shape[3], threads)
+        self.runtime = f"Keras {keras.__version__} ({keras.backend.backend()})"
+        if not network.compiled:
+            network.compile(**compile_flags())
+        self.network = network
+        self.device = _keras_device()
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(self.network.predict_on_batch(pixels), np.float32)
+
+
+class TFLiteSegmenter(Segmenter):
+    """A .tflite file on the LiteRT interpreter (XNNPACK); needs no TensorFlow."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        card = cards.read(path)
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path}: not a TFLite network that can be run") from error
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        shape = self._input["shape"]
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4):
+            raise ValueError(f"{path}: takes {list(shape)}, not one picture [1, H, W, 3 or 4]")
+        super().__init__(card, (int(shape[1]), int(shape[2])), int(shape[3]), threads)
+        self.runtime = "LiteRT (XNNPACK)"
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._one(picture[None]) for picture in pixels])
+
+    def _one(self, pixels: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._input["index"], _quantise(pixels, self._input))
+        self._interpreter.invoke()
+        alpha = _dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)
+        return alpha.reshape(1, *self.size, 1)
+
+
+def open(path: str | Path, threads: int | None = None, device: str = "auto", strict: bool = False) -> Segmenter:
+    """Open a model file of any supported kind.
+
+    `threads` defaults to all cores. `device` is "auto", "cpu" or "gpu"; where the runtime cannot
+    use it a line says what is used instead, and with `strict` ValueError is raised.
+    Raises FileNotFoundError, or ValueError for a file that is not a model of ours.
+    """
+    path, threads = Path(path), threads or os.cpu_count() or 1
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such model file")
+    opener = RUNTIMES.get(path.suffix.lower())
+    if opener is None:
+        raise ValueError(f"{path}: cannot be opened as a network: give one of {', '.join(RUNTIMES)}")
+    segmenter = opener(path, threads, device)
+    if device not in ("auto", segmenter.device):
+        line = f"{device} was asked for, but {segmenter.runtime} runs on {segmenter.device}"
+        if strict:
+            raise ValueError(line)
+        print(f"note: {line}")
+    return segmenter
+
+
+def _open_keras(path: Path, threads: int, device: str) -> Segmenter:
+    if device == "cpu":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    choose()
+    import models
+
+    limit_threads(threads)
+    return KerasSegmenter(models.load(path), cards.read(path), threads)
+
+
+def _open_tflite(path: Path, threads: int, device: str) -> Segmenter:
+    return TFLiteSegmenter(path, threads)
+
+
+RUNTIMES = {".keras": _open_keras, ".h5": _open_keras, ".tflite": _open_tflite}
+
+
+def _check(frame: np.ndarray) -> None:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+        raise ValueError(f"a frame is uint8 RGB [H, W, 3], not {frame.dtype} {list(frame.shape)}")
+
+
+def _keras_device() -> str:
+    import keras
+
+    kinds = {name.split(":")[0] for name in keras.distribution.list_devices()}
+    return "gpu" if kinds & {"gpu", "cuda"} else "cpu"
+
+
+def _quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    if details["dtype"] == np.float32:
+        return values
+    scale, zero = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(details["dtype"])
+
+
+def _dequantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    if details["dtype"] == np.float32:
+        return values
+    scale, zero = details["quantization"]
+    return (values.astype(np.float32) - zero) * scale

@@ -1,0 +1,82 @@
+"""Pictures of results: overlays, checkerboards, contact sheets, training curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.files import replacing
+from utils.images import letterbox, to_uint8
+
+TINT = np.array([255, 0, 90], np.float32)
+
+
+def overlay(frame: np.ndarray, alpha: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
+    """The frame with what is not the person tinted, and the true outline in green if given."""
+    weight = 0.55 * (1 - alpha[..., None])
+    picture = (frame * (1 - weight) + TINT * weight).astype(np.uint8)
+    if truth is not None:
+        mask = (truth > 0.5).astype(np.uint8)
+        outlines = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        cv2.drawContours(picture, outlines, -1, (0, 255, 0), 1)
+    return picture
+
+
+def checkerboard(height: int, width: int, square: int = 16) -> np.ndarray:
+    """Light and dark grey squares, uint8 [H, W, 3], as image editors show transparency."""
+    rows, columns = np.ogrid[0:height, 0:width]
+    light = ((rows // square + columns // square) % 2).astype(bool)
+    return np.where(light[..., None], np.uint8(204), np.uint8(153)).repeat(3, 2)
+
+
+def label(picture: np.ndarray, text: str) -> np.ndarray:
+    """Write a line of text into the lower left corner."""
+    picture = np.ascontiguousarray(picture)
+    place = (4, picture.shape[0] - 6)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    return picture
+
+
+def grid(pictures: list[np.ndarray], columns: int, cell: int = 240) -> np.ndarray:
+    """Pictures of any size in a grid of square cells."""
+    cells = [letterbox(picture, (cell, cell))[0] for picture in pictures]
+    cells += [np.zeros((cell, cell, 3), np.uint8)] * (-len(cells) % columns)
+    return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
+
+
+def side_by_side(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
+    """Pictures of equal height in a row with white gaps; grey ones become RGB."""
+    colour = [cv2.cvtColor(p, cv2.COLOR_GRAY2RGB) if p.ndim == 2 else p for p in pictures]
+    space = np.full((colour[0].shape[0], gap, 3), 255, np.uint8)
+    row = [part for picture in colour for part in (picture, space)]
+    return np.hstack(row[:-1])
+
+
+def panel(frame: np.ndarray, alpha: np.ndarray, cutout: np.ndarray, composite: np.ndarray) -> np.ndarray:
+    """photo | alpha | cut-out on checkerboard | new background. `cutout` is RGBA."""
+    weight = cutout[..., 3:].astype(np.float32) / 255
+    board = checkerboard(*alpha.shape, square=max(8, alpha.shape[0] // 32))
+    shown = (cutout[..., :3] * weight + board * (1 - weight)).astype(np.uint8)
+    return side_by_side([frame, to_uint8(alpha), shown, composite], max(4, alpha.shape[0] // 64))
+
+
+def plot_curves(path: str | Path, history: list[dict[str, float]]) -> None:
+    """Loss, IoU, Boundary IoU and learning rate over the epochs, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    titles = {"loss": "training loss", "iou": "IoU", "boundary_iou": "Boundary IoU", "rate": "learning rate"}
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), constrained_layout=True)
+    epochs = [row["epoch"] for row in history]
+    for axis, (key, title) in zip(axes.flat, titles.items(), strict=True):
+        axis.plot(epochs, [row[key] for row in history], marker="o", markersize=3)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+    pyplot.close(figure)

@@ -1,0 +1,58 @@
+"""People onto new backgrounds, with estimated foregrounds so no fringe of the old scene comes along."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def estimate_foreground(image: np.ndarray, alpha: np.ndarray, radius: int = 0, passes: int = 2) -> np.ndarray:
+    """The person's own colours under and beyond a soft edge, float32 [H, W, 3] in 0..255.
+
+    Blur-fusion: the colour of nearby certain pixels, corrected by what the composite leaves over.
+    `image` uint8 RGB, `alpha` 0..1; `radius` in pixels, 0 for a 16th of the longer side.
+    Source: Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021.
+    """
+    radius = radius or max(3, max(image.shape[:2]) // 16)
+    image = image.astype(np.float32)
+    alpha = np.ascontiguousarray(alpha, np.float32)[..., None]
+    foreground, background = image, image
+    for size in (2 * radius + 1, max(3, radius // 4 * 2 + 1))[:passes]:
+        near_f = _blur(foreground * alpha, size) / (_blur(alpha, size)[..., None] + 1e-5)
+        near_b = _blur(background * (1 - alpha), size) / (_blur(1 - alpha, size)[..., None] + 1e-5)
+        foreground = np.clip(near_f + alpha * (image - alpha * near_f - (1 - alpha) * near_b), 0, 255)
+        background = near_b
+    return foreground
+
+
+def composite(
+    foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray, match: float = 0.0
+) -> np.ndarray:
+    """Foreground over background, uint8 [H, W, 3]; `match` 0..1 pulls its tone to the background's.
+
+    Matched light makes the edge, not the tone, the cue that a network learns from.
+    """
+    foreground = foreground.astype(np.float32)
+    if match:
+        weight = alpha.sum() + 1e-5
+        own = (foreground * alpha[..., None]).sum((0, 1)) / weight
+        foreground = foreground + match * (background.mean((0, 1)) - own)
+    mixed = foreground * alpha[..., None] + background * (1 - alpha[..., None])
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A random part of a picture, of random scale and mirrored half the time, at (height, width)."""
+    height, width = background.shape[:2]
+    scale = min(height / size[0], width / size[1]) * rng.uniform(0.5, 1.0)
+    crop = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+    top = int(rng.integers(0, height - crop[0] + 1))
+    left = int(rng.integers(0, width - crop[1] + 1))
+    part = background[top : top + crop[0], left : left + crop[1]]
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    return cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def _blur(values: np.ndarray, size: int) -> np.ndarray:
+    return cv2.blur(values, (size, size), borderType=cv2.BORDER_REPLICATE)

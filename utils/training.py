@@ -1,0 +1,167 @@
+"""The training loop: one step, one epoch, checkpoints that a kill cannot spoil.
+
+Built on `train_on_batch`, which Keras gives to every backend.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+import models
+from utils import backend
+from utils.cli import progress
+from utils.ema import EMA
+from utils.feed import Batches, prefetch
+from utils.losses import SegmentationLoss
+
+WARM_UP = 0.04
+FLOOR = 0.01
+
+
+def learning_rate(share: float, peak: float) -> float:
+    """Linear warm-up over the first 4 %, then a cosine down to 1 % of the peak; `share` 0..1 done."""
+    if share < WARM_UP:
+        return peak * (share + 1e-3) / WARM_UP
+    done = min((share - WARM_UP) / (1 - WARM_UP), 1.0)
+    return peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def make_optimizer(network: keras.Model, peak: float, decay: float) -> keras.optimizers.Optimizer:
+    """AdamW that decays dense and convolution kernels only: no norms, biases or depthwise kernels."""
+    optimizer = keras.optimizers.AdamW(peak, weight_decay=decay, global_clipnorm=1.0)
+    free = [
+        weight
+        for layer in network.layers
+        for weight in layer.trainable_weights
+        if len(weight.shape) < 4 or isinstance(layer, keras.layers.DepthwiseConv2D)
+    ]
+    # SeparableConv2D holds a depthwise kernel too, known by its name.
+    free += [w for w in network.trainable_weights if "depthwise_kernel" in w.path and all(w is not f for f in free)]
+    optimizer.exclude_from_weight_decay(var_list=free)
+    return optimizer
+
+
+class Trainer:
+    """Trains `network` and keeps what resuming needs.
+
+    `epochs` or `minutes` bound the training; the learning rate follows the share of it that is done.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        peak: float,
+        decay: float = 0.01,
+        ema: float = 0.999,
+        boundary: float = 3.0,
+        epochs: int | None = None,
+        minutes: float | None = None,
+    ) -> None:
+        self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
+        self.graph = models.logits(network)
+        self.optimizer = make_optimizer(network, peak, decay)
+        self.graph.compile(self.optimizer, SegmentationLoss(boundary), **backend.compile_flags())
+        self.optimizer.build(self.graph.trainable_variables)
+        self.ema = EMA(network, ema)
+        self.history: list[dict[str, float]] = []
+        self.best = -1.0
+        self.seconds = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return len(self.history)
+
+    def share(self, step: int, steps: int) -> float:
+        """How much of the training is done, 0..1."""
+        if self.minutes:
+            return min(self.seconds / (60 * self.minutes), 1.0)
+        return min((self.epoch + step / steps) / (self.epochs or 1), 1.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs or the minutes are used up."""
+        return self.share(0, 1) >= 1.0
+
+    def train_epoch(self, batches: Batches, workers: int = 2) -> dict[str, float]:
+        """One pass over the photos (less when the minutes run out); returns loss, rate, images/s.
+
+        Raises ValueError when the loss is no longer a number.
+        """
+        batches.start_epoch(self.epoch)
+        losses, began = [], time.perf_counter()
+        bar = progress(range(len(batches) * batches.batch), f"epoch {self.epoch + 1}")
+        with bar:
+            for step, (pixels, alpha, weights) in enumerate(prefetch(batches, workers)):
+                start = time.perf_counter()
+                share = self.share(step, len(batches))
+                if share >= 1.0:
+                    break
+                self.optimizer.learning_rate = learning_rate(share, self.peak)
+                losses.append(float(self.graph.train_on_batch(pixels, alpha, sample_weight=weights)))
+                if not math.isfinite(losses[-1]):
+                    raise ValueError("the loss is no longer a number: try a lower --rate")
+                self.ema.update()
+                bar.update(len(pixels))
+                self.seconds += time.perf_counter() - start
+                bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}, {self._left(share)} left")
+        speed = len(losses) * batches.batch / (time.perf_counter() - began)
+        return {
+            "loss": float(np.mean(losses)),
+            "rate": float(ops.convert_to_numpy(self.optimizer.learning_rate)),
+            "images_per_second": speed,
+        }
+
+    def _left(self, share: float) -> str:
+        minutes = self.seconds * (1 / max(share, 1e-6) - 1) / 60
+        return f"{minutes:.0f} min" if share > 0.002 else "?"
+
+    def state(self) -> bytes:
+        """Everything besides the weights that resuming needs, as an .npz."""
+        arrays = {f"optimizer_{i}": v for i, v in enumerate(self._optimizer_arrays())}
+        arrays |= {f"ema_{i}": v for i, v in enumerate(self.ema.arrays())}
+        notes = {"history": self.history, "best": self.best, "seconds": self.seconds, "ema_steps": self.ema.steps}
+        arrays["notes"] = np.array(json.dumps(notes))
+        data = io.BytesIO()
+        np.savez(data, **arrays)
+        return data.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Go on from `state` (the network's weights are loaded already). Raises ValueError."""
+        with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
+            notes: dict[str, Any] = json.loads(str(arrays["notes"]))
+            for i, variable in enumerate(self.optimizer.variables):
+                variable.assign(arrays[f"optimizer_{i}"])
+            count = len(self.network.weights)
+            self.ema.restore([arrays[f"ema_{i}"] for i in range(count)], notes["ema_steps"])
+        self.history, self.best, self.seconds = notes["history"], notes["best"], notes["seconds"]
+
+    def _optimizer_arrays(self) -> list[np.ndarray]:
+        return [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
+
+
+class TensorBoardLog:
+    """Scalars for TensorBoard, written by its own package so that TensorFlow is not needed."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._writer = EventFileWriter(str(folder))
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """One point a value."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+        self._writer.flush()
