@@ -42,7 +42,13 @@ def arguments() -> argparse.Namespace:
     add("--skip-unpaired", action="store_true", help="leave out files without a partner")
     add("--extra", action="append", default=[], metavar="DIR[=WEIGHT]", help="more photos, loss weighted")
     add("--backgrounds", metavar="DIR", help="pictures without people to composite on")
-    add("--cutouts", action="append", default=[], metavar="DIR", help="people to composite: RGBA or images + masks")
+    add(
+        "--cutouts",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="people to composite: RGBA or images + masks",
+    )
     add("--composite", type=float, default=0.3, help="share of photos given a new background")
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=cli.positive, default=30, help="passes over the photos")
@@ -81,9 +87,17 @@ def main() -> int:
     if (run / "last.keras").exists() and not args.resumed:
         raise ValueError(f"{run} holds a run already: pass --resume {run}, or another --out")
     network, architecture = recipe.open_network(args, run / "last.keras" if args.resumed else None, batches)
-    print(f"{architecture['name']}: {network.count_params():,} parameters, {len(train)} photos, Keras on {backend.choose()}")
+    print(
+        f"{architecture['name']}: {network.count_params():,} parameters, {len(train)} photos, Keras on {backend.choose()}"
+    )
     trainer = Trainer(
-        network, args.rate, args.decay, args.ema, args.boundary, None if args.minutes else args.epochs, args.minutes
+        network,
+        args.rate,
+        args.decay,
+        args.ema,
+        args.boundary,
+        None if args.minutes else args.epochs,
+        args.minutes,
     )
     run.mkdir(parents=True, exist_ok=True)
     if args.resumed:

@@ -97,9 +97,7 @@ def create(
     return network
 
 
-def save(
-    network: keras.Model, path: str | Path, card: dict[str, Any], state: bytes | None = None
-) -> None:
+def save(network: keras.Model, path: str | Path, card: dict[str, Any], state: bytes | None = None) -> None:
     """Write `path` (.keras, or .h5 for the weights alone) with its card inside, whole or not at all.
 
     ``state`` (an .npz as bytes) travels along in a .keras file: what resuming a training needs.
@@ -133,9 +131,7 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     for key, value in overrides.items():
         (architecture if key in ("input_size", "channels") else options)[key] = value
     size = architecture.get("input_size")
-    network = create(
-        architecture["name"], size and tuple(size), architecture.get("channels", 3), **options
-    )
+    network = create(architecture["name"], size and tuple(size), architecture.get("channels", 3), **options)
     try:
         with cards.weights_file(path) as weights:
             network.load_weights(weights)

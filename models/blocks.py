@@ -1,8 +1,10 @@
-"""Pieces that several networks share: normalised input, batch-norm convolutions, the alpha head."""
+"""Pieces that several networks share: normalised input, batch-norm convolutions, resizes, the alpha head."""
 
 from __future__ import annotations
 
-from keras import KerasTensor, layers
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
 
 # From random weights a slow average (Keras' encoders keep 0.999) still holds its start after a few
 # hundred steps, and inference is garbage while the training loss looks perfect.
@@ -41,6 +43,103 @@ def alpha(logits: KerasTensor) -> KerasTensor:
 def upsample(x: KerasTensor, factor: int = 2, name: str | None = None) -> KerasTensor:
     """Bilinear enlargement with half-pixel centres."""
     return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+
+
+def conv_bn(
+    x: KerasTensor,
+    filters: int,
+    name: str,
+    kernel: int = 1,
+    stride: int = 1,
+    bias: bool = False,
+    relu: bool = True,
+    epsilon: float = 1e-3,
+) -> KerasTensor:
+    """Convolution, batch norm and (unless relu=False) ReLU."""
+    x = layers.Conv2D(filters, kernel, stride, "same", use_bias=bias, name=name)(x)
+    x = batch_norm(x, name + "_bn", epsilon)
+    return layers.ReLU(name=name + "_relu")(x) if relu else x
+
+
+def depthwise_bn(
+    x: KerasTensor, name: str, kernel: int = 3, stride: int = 1, bias: bool = False, epsilon: float = 1e-3
+) -> KerasTensor:
+    """Depthwise convolution, batch norm, ReLU."""
+    x = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=bias, name=name)(x)
+    return layers.ReLU(name=name + "_relu")(batch_norm(x, name + "_bn", epsilon))
+
+
+def residual(x: KerasTensor, filters: int, name: str, bias: bool = False, match: bool = True) -> KerasTensor:
+    """Two depthwise-separable convolutions beside a 1x1, added, ReLU.
+
+    ``match=False`` drops that 1x1 where the channels are equal already.
+    """
+    body = depthwise_bn(x, name + "_depthwise_1", bias=bias)
+    body = conv_bn(body, filters, name + "_conv_1", bias=bias)
+    body = depthwise_bn(body, name + "_depthwise_2", bias=bias)
+    body = conv_bn(body, filters, name + "_conv_2", bias=bias, relu=False)
+    if match or x.shape[-1] != filters:
+        x = conv_bn(x, filters, name + "_match", bias=bias, relu=False)
+    return layers.ReLU(name=name + "_relu")(layers.Add(name=name + "_add")([body, x]))
+
+
+def prelu(x: KerasTensor, name: str | None = None) -> KerasTensor:
+    """ReLU with one learned slope per channel, whatever the picture's size."""
+    return layers.PReLU(shared_axes=[1, 2], name=name)(x)
+
+
+@keras.saving.register_keras_serializable(package="portrait")
+class AlignedResize(layers.Layer):
+    """Bilinear resize whose corner pixels stay corners (align_corners=True), to a size or by a factor.
+
+    [N, h, w, C] -> [N, height, width, C]; h and w must be known when the network is built.
+    """
+
+    def __init__(
+        self,
+        height: int | None = None,
+        width: int | None = None,
+        factor: int | None = None,
+        **keywords: object,
+    ) -> None:
+        super().__init__(**keywords)
+        if (factor is None) == (height is None or width is None):
+            raise ValueError("AlignedResize takes either height and width, or factor")
+        self.height, self.width, self.factor = height, width, factor
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        """Shape after the resize."""
+        batch, height, width, channels = shape
+        if height is None or width is None:
+            raise ValueError("AlignedResize needs the height and width of its input: build with a fixed size")
+        if self.factor:
+            return (batch, height * self.factor, width * self.factor, channels)
+        return (batch, self.height, self.width, channels)
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        """Each axis in turn becomes the last and passes a 1x1 convolution with constant weights.
+
+        No backend shares an op for this; convolutions are what every runtime (and int8) does best.
+        """
+        _, height, width, _ = self.compute_output_shape(x.shape)
+        x = self._interpolate(ops.transpose(x, (0, 2, 3, 1)), height)
+        x = self._interpolate(ops.transpose(x, (0, 2, 3, 1)), width)
+        return ops.transpose(x, (0, 2, 3, 1))
+
+    def get_config(self) -> dict:
+        """What rebuilds this layer."""
+        return {**super().get_config(), "height": self.height, "width": self.width, "factor": self.factor}
+
+    @staticmethod
+    def _interpolate(x: KerasTensor, size: int) -> KerasTensor:
+        kernel = ops.convert_to_tensor(interpolation(x.shape[-1], size).T[None, None], dtype=x.dtype)
+        return ops.conv(x, kernel, padding="valid", data_format="channels_last")
+
+
+def interpolation(before: int, after: int) -> np.ndarray:
+    """Matrix [after, before] of the linear resize that keeps both ends in place; its rows sum to 1."""
+    position = np.arange(after) * ((before - 1) / max(after - 1, 1))
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(before))).astype("float32")
 
 
 def _three(value: float | list[float]) -> list[float]:

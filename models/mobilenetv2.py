@@ -86,7 +86,9 @@ def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
         else:
             donor.load_weights(str(weights))
     except Exception as error:  # Keras raises many kinds here, all with the same remedy
-        raise ValueError(f"{weights}: cannot be read as MobileNetV2 {alpha} weights ({_line(error)})") from error
+        raise ValueError(
+            f"{weights}: cannot be read as MobileNetV2 {alpha} weights ({_line(error)})"
+        ) from error
     copy_by_name(donor, network)
 
 
@@ -96,7 +98,9 @@ def copy_by_name(donor: keras.Model, network: keras.Model) -> int:
     matched = [layer for layer in donor.layers if layer.weights and layer.name in own]
     for layer in matched:
         target = own[layer.name]
-        target.set_weights([fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)])
+        target.set_weights(
+            [fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)]
+        )
     return len(matched)
 
 

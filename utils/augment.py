@@ -31,7 +31,7 @@ def random_matrix(
     if strength and rng.random() < 0.5:
         matrix[:, 0] *= -1
     centre = matrix[:, :2] @ ((width - 1) / 2, (height - 1) / 2)
-    matrix[:, 2] = ((size[1] - 1) / 2, (size[0] - 1) / 2) + shift - centre
+    matrix[:, 2] = np.add(((size[1] - 1) / 2, (size[0] - 1) / 2), shift) - centre
     return matrix
 
 
@@ -147,7 +147,9 @@ def jittered_prior(alpha: np.ndarray, rng: np.random.Generator, blank: float = 0
     if rng.random() < blank:
         return np.zeros_like(alpha)
     size = alpha.shape
-    matrix = cv2.getRotationMatrix2D((size[1] / 2, size[0] / 2), rng.normal(0, 4), np.exp(rng.normal(0, 0.05)))
+    matrix = cv2.getRotationMatrix2D(
+        (size[1] / 2, size[0] / 2), rng.normal(0, 4), np.exp(rng.normal(0, 0.05))
+    )
     matrix[:, 2] += rng.normal(0, 0.03, 2) * (size[1], size[0])
     prior = cv2.warpAffine(alpha, matrix, (size[1], size[0]))
     kernel = np.ones((2 * int(rng.integers(0, 4)) + 1,) * 2, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 
@@ -16,7 +17,9 @@ def choose() -> str:
         if importlib.util.find_spec(name):
             os.environ["KERAS_BACKEND"] = name
             return name
-    raise ValueError(f"{wanted or 'neither tensorflow nor jax'} is not installed: pip install -r requirements.txt")
+    raise ValueError(
+        f"{wanted or 'neither tensorflow nor jax'} is not installed: pip install -r requirements.txt"
+    )
 
 
 def compile_flags() -> dict[str, bool]:
@@ -32,7 +35,5 @@ def limit_threads(threads: int) -> None:
         return
     import tensorflow as tf
 
-    try:
+    with contextlib.suppress(RuntimeError):  # already started in this process: the first choice stands
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError:
-        pass  # already started in this process: the first choice stands

@@ -60,7 +60,9 @@ def find_pairs(folder: str | Path, skip_unpaired: bool = False, weight: float = 
         raise FileNotFoundError(f"{folder}: no such dataset folder")
     mask_folder = next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
     if mask_folder is None or not (folder / "images").is_dir():
-        raise DatasetError(f"{folder}: needs a folder images and a folder masks (or train/images, train/masks)")
+        raise DatasetError(
+            f"{folder}: needs a folder images and a folder masks (or train/images, train/masks)"
+        )
     images, masks = _by_stem(folder / "images"), _by_stem(mask_folder)
     lonely = [images[stem] for stem in sorted(images.keys() - masks.keys())]
     lonely += [masks[stem] for stem in sorted(masks.keys() - images.keys())]

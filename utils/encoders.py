@@ -39,7 +39,9 @@ def revive_batch_norms(network: keras.Model, pixels: np.ndarray) -> int:
     sums = None
     for start in range(0, len(pixels), 8):
         features = probe.predict_on_batch(pixels[start : start + 8])
-        batch = [(f.sum((0, 1, 2)), (f.astype(np.float64) ** 2).sum((0, 1, 2)), f[..., 0].size) for f in features]
+        batch = [
+            (f.sum((0, 1, 2)), (f.astype(np.float64) ** 2).sum((0, 1, 2)), f[..., 0].size) for f in features
+        ]
         sums = batch if sums is None else [tuple(map(np.add, a, b)) for a, b in zip(sums, batch, strict=True)]
     for layer, (total, squares, count) in zip(folded, sums, strict=True):
         gamma, beta, old_mean, old_variance = layer.get_weights()

@@ -24,13 +24,21 @@ def evaluate(segmenter: Segmenter, pairs: list[Pair], label: str = "eval") -> li
         alpha = segmenter(read_image(pair.image))
         truth = read_mask(pair.mask)
         milliseconds = segmenter.milliseconds["network"]
-        rows.append({"stem": pair.stem, **score(alpha, truth), "milliseconds": milliseconds})
+        found, true = alpha > 0.5, truth > 0.5
+        counts = {"both": int((found & true).sum()), "either": int((found | true).sum())}
+        rows.append({"stem": pair.stem, **score(alpha, truth), **counts, "milliseconds": milliseconds})
     return rows
 
 
 def mean(rows: list[dict]) -> dict[str, float]:
     """Mean of each metric over the photos."""
     return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+
+
+def set_iou(rows: list[dict]) -> float:
+    """IoU of the person over the whole set: all pixels together, so large people count more."""
+    either = sum(row["either"] for row in rows)
+    return sum(row["both"] for row in rows) / either if either else 1.0
 
 
 def latency(rows: list[dict]) -> dict[str, float]:

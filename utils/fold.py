@@ -48,7 +48,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     output of the network.
     """
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = keras.Model(_single(model.inputs), _single(model.outputs), name=model.name)
     folds = _foldable(model)
     norms = {id(norm) for norm in folds.values()}
     copies: list[tuple[layers.Layer, layers.Layer]] = []
@@ -86,19 +86,27 @@ def fold_with_kito(model: keras.Model) -> keras.Model:
     import kito
 
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = keras.Model(_single(model.inputs), _single(model.outputs), name=model.name)
     _refuse_for_kito(model)
     body, tail = _split_operations(model)
-    readers = {"get_input_layers_ids": _inputs_of, "get_output_layers_ids": _outputs_of, "get_copy_of_layer": _copy}
+    readers = {
+        "get_input_layers_ids": _inputs_of,
+        "get_output_layers_ids": _outputs_of,
+        "get_copy_of_layer": _copy,
+    }
+    classes = {kind.__name__: kind for kind in SCALERS}  # it names them without their module
+    silent = contextlib.redirect_stdout(io.StringIO())
     try:
-        with mock.patch.multiple(kito, **readers), contextlib.redirect_stdout(io.StringIO()):
+        with mock.patch.multiple(kito, **readers), keras.saving.custom_object_scope(classes), silent:
             folded = kito.reduce_keras_model(body)
     except SystemExit as error:  # its way of saying that a convolution has an activation
-        raise ValueError("kito gives up on a convolution with an activation before a batch norm: use own") from error
+        raise ValueError(
+            "kito gives up on a convolution with an activation before a batch norm: use own"
+        ) from error
     except Exception as error:  # it was written for Keras 2 and fails in many ways
         raise ValueError(f"kito cannot read this network ({type(error).__name__}): use own") from error
-    if tail is not None:
-        folded = keras.Model(folded.inputs, tail(folded.outputs), name=model.name)
+    outputs = tail(_single(folded.outputs)) if tail else folded.outputs
+    folded = keras.Model(_single(folded.inputs), _single(outputs), name=model.name)
     _check_equal(model, folded, "kito")
     return folded
 
@@ -107,12 +115,18 @@ def max_difference(model: keras.Model, other: keras.Model, seed: int = 0) -> flo
     """Largest difference of any output on two pictures of random pixels 0..255; inf if shapes differ."""
     random = np.random.default_rng(seed)
     inputs = [random.uniform(0, 255, (2, *tensor.shape[1:])).astype(np.float32) for tensor in model.inputs]
-    inputs = inputs[0] if len(inputs) == 1 else inputs
-    a, b = (keras.tree.flatten(network(inputs, training=False)) for network in (model, other))
-    if [tuple(x.shape) for x in a] != [tuple(x.shape) for x in b]:
+    results = []
+    for network in (model, other):
+        outputs = keras.tree.flatten(network(_single(inputs), training=False))
+        results.append([keras.ops.convert_to_numpy(output) for output in outputs])
+    if [output.shape for output in results[0]] != [output.shape for output in results[1]]:
         return float("inf")
-    arrays = [(np.asarray(keras.ops.convert_to_numpy(x)), keras.ops.convert_to_numpy(y)) for x, y in zip(a, b)]
-    return max(float(np.max(np.abs(x - y))) for x, y in arrays)
+    return max(float(np.max(np.abs(a - b))) for a, b in zip(*results, strict=True))
+
+
+def _single(items: Any) -> Any:
+    """The only one of a list of one, for networks of one input or output."""
+    return items[0] if isinstance(items, list) and len(items) == 1 else items
 
 
 def _check_equal(model: keras.Model, folded: keras.Model, by: str) -> None:
@@ -218,25 +232,23 @@ def _refuse_for_kito(model: keras.Model) -> None:
 
 
 def _split_operations(model: keras.Model) -> tuple[keras.Model, keras.Model | None]:
-    """The network up to the first bare operation (such as a slice), and what follows or None.
+    """The layers of a network, and the bare operations behind them (such as a slice) or None.
 
-    kito sees layers only. Raises ValueError when the two parts touch in more places than that.
+    kito sees layers only. Raises ValueError when layers follow on an operation.
     """
     bare = [node for node in _nodes(model) if not isinstance(node.operation, layers.Layer)]
     if not bare:
         return model, None
-    seams = {id(tensor): tensor for tensor in bare[0].input_tensors}
-    for node in bare[1:]:
-        seams |= {
-            id(tensor): tensor
-            for tensor in node.input_tensors
-            if isinstance(tensor._keras_history.operation, layers.Layer)
-        }
-    seam = list(seams.values())
+    inputs = {id(tensor): tensor for node in bare for tensor in node.input_tensors}
+    seam = [t for t in inputs.values() if isinstance(t._keras_history.operation, layers.Layer)]
+    refusal = "kito sees layers only, and this network has other operations in its middle: use own"
     try:
-        return keras.Model(model.inputs, seam), keras.Model(seam, model.outputs, name="tail")
+        tail = keras.Model(_single(seam), _single(model.outputs), name="tail")
     except ValueError as error:
-        raise ValueError("kito sees layers only, and this network has other operations in its middle: use own") from error
+        raise ValueError(refusal) from error
+    if any(not isinstance(layer, layers.InputLayer) for layer in tail.layers):
+        raise ValueError(refusal)
+    return keras.Model(_single(model.inputs), seam), tail
 
 
 def _inputs_of(model: keras.Model, layer: layers.Layer, verbose: bool = False) -> list[int]:

@@ -90,7 +90,9 @@ def read_mask(path: str | Path) -> np.ndarray:
             values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
         elif picture.mode.startswith(("I", "F")):
             values = np.asarray(picture)
-            top = 1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
+            top = (
+                1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
+            )
             return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
         else:
             values = np.asarray(picture.convert("L"))

@@ -51,7 +51,9 @@ def open_network(
     if last or args.init:
         known = cards.read(last or args.init).get("architecture", {})
         if known.get("name") != args.model:
-            raise ValueError(f"{last or args.init} is a {known.get('name')}: pass --model {known.get('name')}")
+            raise ValueError(
+                f"{last or args.init} is a {known.get('name')}: pass --model {known.get('name')}"
+            )
     if last:
         return models.load(last), architecture
     if args.init:
@@ -79,7 +81,10 @@ def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
     if not architecture["options"].get("edge_head"):
         return network
     plain = models.create(
-        architecture["name"], tuple(architecture["input_size"]), architecture["channels"], **_plain(architecture)
+        architecture["name"],
+        tuple(architecture["input_size"]),
+        architecture["channels"],
+        **_plain(architecture),
     )
     for layer in plain.layers:
         layer.set_weights(network.get_layer(layer.name).get_weights())

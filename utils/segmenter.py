@@ -51,7 +51,9 @@ class Segmenter:
         """
         return self.batch([frame], [prior])[0]
 
-    def batch(self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None) -> list[np.ndarray]:
+    def batch(
+        self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None
+    ) -> list[np.ndarray]:
         """The same for several frames, each of its own size."""
         start = time.perf_counter()
         pixels, boxes = self.prepare(frames, priors or [None] * len(frames))
@@ -62,9 +64,17 @@ class Segmenter:
             unletterbox(np.clip(alpha[..., 0], 0, 1), box, frame.shape[:2])
             for alpha, box, frame in zip(alphas, boxes, frames, strict=True)
         ]
-        stages = {"resize in": ready - start, "network": done - ready, "resize out": time.perf_counter() - done}
+        stages = {
+            "resize in": ready - start,
+            "network": done - ready,
+            "resize out": time.perf_counter() - done,
+        }
         self.milliseconds = {name: 1000 * seconds for name, seconds in stages.items()}
         return result
+
+    def warm_up(self) -> None:
+        """Run once on black, so that the first real frame is not the one that waits."""
+        self.infer(np.zeros((1, *self.size, self.channels), np.float32))
 
     def prepare(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> tuple[np.ndarray, list]:
         """Letterboxed network input float32 [N, H, W, C] and the boxes: what training sees too."""
@@ -132,7 +142,9 @@ class TFLiteSegmenter(Segmenter):
         return alpha.reshape(1, *self.size, 1)
 
 
-def open(path: str | Path, threads: int | None = None, device: str = "auto", strict: bool = False) -> Segmenter:
+def open(
+    path: str | Path, threads: int | None = None, device: str = "auto", strict: bool = False
+) -> Segmenter:
     """Open a model file of any supported kind.
 
     `threads` defaults to all cores. `device` is "auto", "cpu" or "gpu"; where the runtime cannot

@@ -56,11 +56,18 @@ def side_by_side(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
 
 
 def panel(frame: np.ndarray, alpha: np.ndarray, cutout: np.ndarray, composite: np.ndarray) -> np.ndarray:
-    """photo | alpha | cut-out on checkerboard | new background. `cutout` is RGBA."""
-    weight = cutout[..., 3:].astype(np.float32) / 255
-    board = checkerboard(*alpha.shape, square=max(8, alpha.shape[0] // 32))
-    shown = (cutout[..., :3] * weight + board * (1 - weight)).astype(np.uint8)
-    return side_by_side([frame, to_uint8(alpha), shown, composite], max(4, alpha.shape[0] // 64))
+    """photo | alpha | cut-out on checkerboard | new background. RGBA pictures are shown on the board."""
+    pictures = [frame, to_uint8(alpha), on_checkerboard(cutout), on_checkerboard(composite)]
+    return side_by_side(pictures, max(4, alpha.shape[0] // 64))
+
+
+def on_checkerboard(picture: np.ndarray) -> np.ndarray:
+    """An RGBA picture over the board, RGB as it is."""
+    if picture.shape[2] == 3:
+        return picture
+    board = checkerboard(*picture.shape[:2], square=max(8, picture.shape[0] // 32))
+    weight = picture[..., 3:].astype(np.float32) / 255
+    return (picture[..., :3] * weight + board * (1 - weight)).astype(np.uint8)
 
 
 def plot_curves(path: str | Path, history: list[dict[str, float]]) -> None:

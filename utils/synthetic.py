@@ -6,21 +6,24 @@ import cv2
 import numpy as np
 
 
-def estimate_foreground(image: np.ndarray, alpha: np.ndarray, radius: int = 0, passes: int = 2) -> np.ndarray:
+def estimate_foreground(image: np.ndarray, alpha: np.ndarray, radius: int = 0) -> np.ndarray:
     """The person's own colours under and beyond a soft edge, float32 [H, W, 3] in 0..255.
 
     Blur-fusion: the colour of nearby certain pixels, corrected by what the composite leaves over.
-    `image` uint8 RGB, `alpha` 0..1; `radius` in pixels, 0 for a 16th of the longer side.
-    Source: Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021.
+    `image` uint8 RGB, `alpha` 0..1; `radius` in pixels, 0 for a 12th of the longer side.
+    Source: Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021; here pixels count by
+    the cube of their certainty, which halves what a wide soft edge leaves of the old scene.
     """
-    radius = radius or max(3, max(image.shape[:2]) // 16)
+    radius = radius or max(4, max(image.shape[:2]) // 12)
     image = image.astype(np.float32)
-    alpha = np.ascontiguousarray(alpha, np.float32)[..., None]
+    alpha = np.ascontiguousarray(alpha, np.float32)
     foreground, background = image, image
-    for size in (2 * radius + 1, max(3, radius // 4 * 2 + 1))[:passes]:
-        near_f = _blur(foreground * alpha, size) / (_blur(alpha, size)[..., None] + 1e-5)
-        near_b = _blur(background * (1 - alpha), size) / (_blur(1 - alpha, size)[..., None] + 1e-5)
-        foreground = np.clip(near_f + alpha * (image - alpha * near_f - (1 - alpha) * near_b), 0, 255)
+    for size, power in ((2 * radius + 1, 3), (max(3, radius // 4 * 2 + 1), 1)):
+        near_f = _mean_near(foreground, alpha**power, size)
+        near_b = _mean_near(background, (1 - alpha) ** power, size)
+        inside = alpha[..., None]
+        rest = image - inside * near_f - (1 - inside) * near_b
+        foreground = np.clip(near_f + inside * rest, 0, 255)
         background = near_b
     return foreground
 
@@ -54,5 +57,8 @@ def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Ge
     return cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-def _blur(values: np.ndarray, size: int) -> np.ndarray:
-    return cv2.blur(values, (size, size), borderType=cv2.BORDER_REPLICATE)
+def _mean_near(values: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
+    """Weighted mean of the `size` x `size` pixels around each."""
+    border = cv2.BORDER_REPLICATE
+    total = cv2.blur(values * weight[..., None], (size, size), borderType=border)
+    return total / (cv2.blur(weight, (size, size), borderType=border)[..., None] + 1e-5)

@@ -45,7 +45,9 @@ def make_optimizer(network: keras.Model, peak: float, decay: float) -> keras.opt
         if len(weight.shape) < 4 or isinstance(layer, keras.layers.DepthwiseConv2D)
     ]
     # SeparableConv2D holds a depthwise kernel too, known by its name.
-    free += [w for w in network.trainable_weights if "depthwise_kernel" in w.path and all(w is not f for f in free)]
+    free += [
+        w for w in network.trainable_weights if "depthwise_kernel" in w.path and all(w is not f for f in free)
+    ]
     optimizer.exclude_from_weight_decay(var_list=free)
     return optimizer
 
@@ -129,7 +131,12 @@ class Trainer:
         """Everything besides the weights that resuming needs, as an .npz."""
         arrays = {f"optimizer_{i}": v for i, v in enumerate(self._optimizer_arrays())}
         arrays |= {f"ema_{i}": v for i, v in enumerate(self.ema.arrays())}
-        notes = {"history": self.history, "best": self.best, "seconds": self.seconds, "ema_steps": self.ema.steps}
+        notes = {
+            "history": self.history,
+            "best": self.best,
+            "seconds": self.seconds,
+            "ema_steps": self.ema.steps,
+        }
         arrays["notes"] = np.array(json.dumps(notes))
         data = io.BytesIO()
         np.savez(data, **arrays)

@@ -1,0 +1,32 @@
+# make demo: cut the sample portrait out.  make test: lint and all tests.  make live: the light set only.
+PYTHON ?= python3
+export PYTHON
+VENV := .venv/bin/
+
+.PHONY: demo test lint format setup setup-dev live clean
+
+demo: setup
+	$(VENV)python test.py data/samples/astronaut.jpg --background data/samples/backgrounds/launch.jpg --save panel --out results
+
+test: setup-dev lint
+	$(VENV)python -m pytest
+
+lint: setup-dev
+	$(VENV)ruff check .
+	$(VENV)ruff format --check .
+
+format: setup-dev
+	$(VENV)ruff check --fix .
+	$(VENV)ruff format .
+
+setup:
+	@sh setup.sh requirements.txt
+
+setup-dev:
+	@sh setup.sh requirements-dev.txt
+
+live:
+	@sh setup.sh requirements-live.txt
+
+clean:
+	rm -rf .venv results

@@ -1,0 +1,118 @@
+"""python eval.py checkpoints/portrait.keras DATASET --out results
+
+Stage 2: a model file of any kind and a folder of photos and masks -> a table of metrics.
+
+DATASET is read as train.py reads it; its validation part is measured (--part all for everything).
+Each photo is measured at its own size. Scores are means over photos. Writes <out>/<model>_eval.json,
+<model>_eval.csv (a line a photo) and <model>_worst.png (the 16 lowest IoU with the true outline).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+from pathlib import Path
+
+from utils import cli
+
+WORST = 16
+
+
+def arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument("model", help="model file: .keras, .h5 or .tflite")
+    parser.add_argument("dataset", help="folder of photos and masks")
+    parser.add_argument(
+        "--part", default="val", choices=("val", "train", "all"), help="which photos to measure"
+    )
+    parser.add_argument(
+        "--val-split", type=float, default=0.1, help="share held out where there is no val folder"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
+    parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
+    parser.add_argument("--threads", type=cli.positive, default=os.cpu_count(), help="threads of the network")
+    parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    from utils import evaluation, segmenter
+    from utils.files import write_json, write_text
+
+    pairs = choose_pairs(args)
+    network = segmenter.open(args.model, args.threads)
+    print(f"{Path(args.model).name}: {network}, {len(pairs)} photos")
+    network.warm_up()
+    rows = evaluation.evaluate(network, pairs)
+    sources = {name: evaluation.mean(some) for name, some in evaluation.groups(rows)}
+    summary = {
+        "model": Path(args.model).name,
+        "runtime": str(network),
+        "photos": len(rows),
+        **evaluation.mean(rows),
+        "set_iou": evaluation.set_iou(rows),
+        **evaluation.latency(rows),
+        "sources": sources,
+    }
+    stem = Path(args.out) / Path(args.model).name.replace(".", "_")
+    print_table(summary)
+    write_json(f"{stem}_eval.json", summary)
+    write_text(f"{stem}_eval.csv", table(rows))
+    write_worst(Path(f"{stem}_worst.png"), network, pairs, rows)
+    print(f"written: {stem}_eval.json, _eval.csv, _worst.png")
+    return 0
+
+
+def choose_pairs(args: argparse.Namespace) -> list:
+    """The photos to measure. Raises FileNotFoundError, DatasetError."""
+    from utils import dataset
+
+    folder = Path(args.dataset)
+    # A folder that is one images + masks pair and was never split is measured whole with --part all.
+    if args.part == "all" and (folder / "images").is_dir():
+        pairs = dataset.find_pairs(folder, args.skip_unpaired)
+    else:
+        train, val = dataset.open_dataset(folder, args.val_split, args.skip_unpaired, args.seed)
+        pairs = {"train": train, "val": val, "all": train + val}[args.part]
+    for warning in dataset.check(pairs):
+        print(f"warning: {warning}")
+    return pairs
+
+
+def print_table(summary: dict) -> None:
+    from utils.metrics import METRICS
+
+    print(f"{'source':<12}" + "".join(f"{name:>14}" for name in METRICS))
+    for name, scores in {**summary["sources"], "all": summary}.items():
+        print(f"{name:<12}" + "".join(f"{scores[metric]:>14.4f}" for metric in METRICS))
+    print(f"IoU over the whole set {summary['set_iou']:.4f} (mad, mse x1000)")
+    print(f"network alone: p50 {summary['p50_ms']:.1f} ms, p95 {summary['p95_ms']:.1f} ms")
+
+
+def table(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_worst(path: Path, network, pairs: list, rows: list[dict]) -> None:
+    """The photos with the lowest IoU, worst first, not-person tinted, true outline in green."""
+    from utils import sheets
+    from utils.images import read_image, read_mask, write_image
+
+    ranked = sorted(zip(rows, pairs, strict=True), key=lambda item: item[0]["iou"])[:WORST]
+    pictures = []
+    for row, pair in ranked:
+        frame = read_image(pair.image)
+        picture = sheets.overlay(frame, network(frame), read_mask(pair.mask))
+        pictures.append(sheets.label(sheets.grid([picture], 1), f"{row['iou']:.3f} {pair.stem[:28]}"))
+    write_image(path, sheets.grid(pictures, 4))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,162 @@
+"""python test.py data/samples/astronaut.jpg --background blur --out results
+
+Stage 4: a photo or a folder of photos -> cut-outs, masks, new backgrounds.
+
+Writes <out>/<stem>_<kind>.png for every kind in --save: alpha (8-bit grey at the photo's own size),
+cutout (RGBA), composite (on --background), panel (photo | alpha | cut-out | composite).
+SPEC of --background: a colour (green, #00ff00, 0,255,0), a picture, blur or transparent.
+Unreadable files are named and skipped; the exit code is then 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from utils import cli
+
+KINDS = ("alpha", "cutout", "composite", "panel")
+DEFAULT_MODEL = "checkpoints/portrait_float32.tflite"
+
+
+def arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument("photos", nargs="+", help="photos or folders of photos")
+    parser.add_argument(
+        "--model", default=str(Path(__file__).parent / DEFAULT_MODEL), help="any model file of ours"
+    )
+    parser.add_argument(
+        "--background", default="blur", metavar="SPEC", help="colour, picture, blur or transparent"
+    )
+    parser.add_argument(
+        "--fit", default="cover", choices=("cover", "contain", "tile"), help="of a background picture"
+    )
+    parser.add_argument("--save", default="cutout,composite", help=f"comma-separated: {','.join(KINDS)}")
+    parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
+    parser.add_argument("--threads", type=cli.positive, default=os.cpu_count(), help="threads of the network")
+    args = parser.parse_args()
+    args.save = [kind.strip() for kind in args.save.split(",")]
+    if not args.save or set(args.save) - set(KINDS):
+        parser.error(f"--save takes {','.join(KINDS)}")
+    return args
+
+
+def main() -> int:
+    args = arguments()
+    from utils import segmenter
+    from utils.blending import Background
+    from utils.images import ImageError
+
+    photos = find_photos(args.photos)
+    background = Background(args.background, args.fit)
+    network = segmenter.open(args.model, args.threads)
+    print(f"{Path(args.model).name}: {network}")
+    network.warm_up()
+    names = output_stems(photos)
+    stages: dict[str, float] = defaultdict(float)
+    failed, began = [], time.perf_counter()
+    # Reading and writing run beside the network; two photos ahead keep memory small.
+    with ThreadPoolExecutor(2) as pool:
+        waiting = []
+        for photo, frame in cli.progress(read_ahead(pool, photos, stages), "photos", len(photos)):
+            if isinstance(frame, ImageError):
+                failed.append(str(frame))
+                continue
+            alpha = network(frame)
+            for stage, milliseconds in network.milliseconds.items():
+                stages[stage] += milliseconds / 1000
+            waiting.append(pool.submit(write, args, names[photo], frame, alpha, background, stages))
+            while len(waiting) > 2:
+                waiting.pop(0).result()
+        for task in waiting:
+            task.result()
+    report(args, len(photos) - len(failed), stages, time.perf_counter() - began)
+    for line in failed:
+        print(f"skipped: {line}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def find_photos(arguments: list[str]) -> list[Path]:
+    """Photos named, and those in folders named. Raises FileNotFoundError, ValueError."""
+    from utils.images import list_images
+
+    photos: list[Path] = []
+    for path in map(Path, arguments):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such photo or folder")
+        photos += list_images(path) if path.is_dir() else [path]
+    if not photos:
+        raise ValueError(f"{', '.join(arguments)}: no photos there")
+    return list(dict.fromkeys(photos))
+
+
+def output_stems(photos: list[Path]) -> dict[Path, str]:
+    """A name for each photo: its stem, with the ending kept where two stems are alike."""
+    taken: dict[str, Path] = {}
+    for photo in photos:
+        name, count = photo.stem, 1
+        while name in taken:
+            name = f"{photo.stem}_{photo.suffix[1:]}" if count == 1 else f"{photo.stem}_{count}"
+            count += 1
+        taken[name] = photo
+    return {photo: name for name, photo in taken.items()}
+
+
+def read_ahead(pool, photos, stages):
+    """(photo, frame or ImageError) in order, read two ahead."""
+    from utils.images import ImageError, read_image
+
+    def read(photo):
+        start = time.perf_counter()
+        try:
+            return read_image(photo)
+        except ImageError as error:
+            return error
+        finally:
+            stages["read"] += time.perf_counter() - start
+
+    ahead = [pool.submit(read, photo) for photo in photos[:2]]
+    for index, photo in enumerate(photos):
+        frame = ahead.pop(0).result()
+        if index + 2 < len(photos):
+            ahead.append(pool.submit(read, photos[index + 2]))
+        yield photo, frame
+
+
+def write(args, stem, frame, alpha, background, stages) -> None:
+    """Make and write the pictures that --save names."""
+    from utils import blending, sheets
+    from utils.images import to_uint8, write_image
+
+    start = time.perf_counter()
+    cut = blending.cutout(frame, alpha) if set(args.save) - {"alpha"} else None
+    pictures = {"alpha": lambda: to_uint8(alpha), "cutout": lambda: cut}
+    if {"composite", "panel"} & set(args.save):
+        finished = background.compose(frame, alpha, cut)
+        pictures["composite"] = lambda: finished
+        pictures["panel"] = lambda: sheets.panel(frame, alpha, cut, finished)
+    ready = {kind: pictures[kind]() for kind in args.save}
+    stages["composite"] += time.perf_counter() - start
+    start = time.perf_counter()
+    for kind, picture in ready.items():
+        write_image(Path(args.out) / f"{stem}_{kind}.png", picture)
+    stages["write"] += time.perf_counter() - start
+
+
+def report(args: argparse.Namespace, count: int, stages: dict[str, float], wall: float) -> None:
+    if count:
+        each = ", ".join(f"{name} {1000 * seconds / count:.1f}" for name, seconds in stages.items())
+        print(f"{count} photo{'s' * (count != 1)} in {wall:.2f} s; ms a photo: {each}")
+    if count == 1 and len(args.save) == 1:
+        print(f"picture: {next(Path(args.out).glob(f'*_{args.save[0]}.png'), args.out)}")
+    else:
+        print(f"pictures: {args.out}/<photo>_{{{','.join(args.save)}}}.png")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,53 @@
+"""What several tests need: the commands as users run them, a dataset, a small trained network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+from tests import portraits  # noqa: E402
+
+Command = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run `python script.py ...` in the repository; returns code, stdout and stderr."""
+
+    def run(*words: object, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of generated portraits, 12 to train and 4 to validate."""
+    return portraits.write_dataset(tmp_path_factory.mktemp("people"))
+
+
+def refused(result: subprocess.CompletedProcess, *words: str) -> str:
+    """Check that a command ended with code 2 and one line holding `words`; returns the line."""
+    assert result.returncode == 2, (result.returncode, result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr + result.stdout
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    return lines[0]

@@ -1,0 +1,148 @@
+"""Image and mask never go apart; every change keeps its type and range; same seed, same picture."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import portraits
+from utils import augment, synthetic
+from utils.dataset import Pair, find_pairs
+from utils.feed import Batches, Mix, prefetch
+from utils.images import letterbox, list_images, read_image, write_image
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(20, 200), st.integers(20, 200))
+def test_geometry_moves_both_by_the_same_matrix(seed: int, height: int, width: int) -> None:
+    """The mask painted into the picture stays on the mask, whatever the geometry."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.float32)
+    mask[height // 4 : height // 2, width // 3 : width // 2] = 1
+    image = np.repeat((mask * 255).astype(np.uint8)[..., None], 3, 2)
+    matrix = augment.random_matrix((height, width), (64, 64), rng)
+    moved_image, moved_mask = augment.warp(image, matrix, (64, 64)), augment.warp(mask, matrix, (64, 64))
+    assert np.abs(moved_image[..., 0] / 255 - moved_mask).max() < 0.03
+    assert 0 <= moved_mask.min() <= moved_mask.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("shape", [(50, 80), (80, 50), (64, 64), (300, 200)])
+def test_strength_zero_is_the_letterbox_of_serving(shape: tuple[int, int]) -> None:
+    """Train and serve see the same pixels, up to the half pixel that rounding the box costs."""
+    image = portraits.portrait(3, *shape)[0]
+    matrix = augment.random_matrix(shape, (64, 64), np.random.default_rng(0), strength=0.0)
+    moved, boxed = augment.warp(image, matrix, (64, 64)), letterbox(image, (64, 64))[0]
+    assert np.abs(moved.astype(int) - boxed).mean() < 6
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31))
+@pytest.mark.parametrize("change", [change for change, _ in augment.TEXTURES], ids=lambda c: c.__name__)
+def test_texture_is_a_picture_and_repeatable(change: augment.Texture, seed: int) -> None:
+    image = portraits.portrait(1)[0]
+    before = image.copy()
+    first = change(image, np.random.default_rng(seed))
+    assert first.dtype == np.uint8
+    assert first.shape == image.shape
+    assert np.array_equal(image, before)
+    assert np.array_equal(first, change(image, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("change", [change for change, _ in augment.TEXTURES], ids=lambda c: c.__name__)
+def test_texture_really_changes(change: augment.Texture) -> None:
+    image = portraits.portrait(1)[0]
+    assert any(
+        np.abs(change(image, np.random.default_rng(s)).astype(int) - image).mean() > 1 for s in range(5)
+    )
+
+
+def test_priors_are_blank_often_and_close_otherwise() -> None:
+    alpha = portraits.portrait(2)[1]
+    priors = [augment.jittered_prior(alpha, np.random.default_rng(seed)) for seed in range(200)]
+    blank = sum(not prior.any() for prior in priors)
+    assert 50 < blank < 110
+    kept = [p for p in priors if p.any()]
+    assert all(0 <= p.min() <= p.max() <= 1 + 1e-6 for p in kept)
+    assert 0.01 < np.mean([np.abs(p - alpha).mean() for p in kept]) < 0.2
+
+
+def test_estimated_foreground_has_no_fringe() -> None:
+    """A red person cut from a blue wall at a soft edge: the estimate is red where alpha is a half."""
+    alpha = np.clip((np.arange(60, dtype=np.float32) - 25) / 5, 0, 1)[None].repeat(60, 0)
+    red, blue = np.array([220, 30, 30.0]), np.array([20, 40, 200.0])
+    image = (alpha[..., None] * red + (1 - alpha[..., None]) * blue).astype(np.uint8)
+    edge = (alpha > 0.3) & (alpha < 0.9)
+    fringe = np.abs(image[edge] - red).mean()
+    left = np.abs(synthetic.estimate_foreground(image, alpha)[edge] - red).mean()
+    assert left < 0.2 * fringe
+
+
+def test_composite_ends() -> None:
+    image, alpha = portraits.portrait(4)
+    background = np.full_like(image, 77)
+    assert (synthetic.composite(image, alpha * 0, background) == 77).all()
+    assert np.array_equal(synthetic.composite(image, alpha * 0 + 1, background), image)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(3, 400), st.integers(3, 400))
+def test_random_crop_fills_any_size(seed: int, height: int, width: int) -> None:
+    picture = np.full((height, width, 3), 9, np.uint8)
+    crop = synthetic.random_crop(picture, (32, 48), np.random.default_rng(seed))
+    assert crop.shape == (32, 48, 3)
+    assert (crop == 9).all()
+
+
+@pytest.fixture(scope="module")
+def feed(people, tmp_path_factory: pytest.TempPathFactory) -> Batches:
+    walls = list_images(portraits.write_backgrounds(tmp_path_factory.mktemp("walls")))
+    pairs = find_pairs(people / "train")
+    return Batches(pairs, (64, 64), 4, mix=Mix(True, walls, pairs[:3], 0.5), seed=3)
+
+
+def test_batches_are_right_and_repeatable(feed: Batches) -> None:
+    feed.start_epoch(2)
+    first = feed[1]
+    pixels, alpha, weights = first
+    assert pixels.shape == (4, 64, 64, 3)
+    assert alpha.shape == (4, 64, 64, 1)
+    assert weights.tolist() == [1, 1, 1, 1]
+    assert pixels.max() > 100
+    assert 0 <= alpha.min() <= alpha.max() <= 1 + 1e-6
+    for a, b in zip(first, feed[1], strict=True):
+        assert np.array_equal(a, b)
+    feed.start_epoch(3)
+    assert not np.array_equal(feed[1][0], pixels)
+
+
+def test_prefetch_gives_every_batch_in_order(feed: Batches) -> None:
+    feed.start_epoch(0)
+    together = list(prefetch(feed, workers=3, ahead=2))
+    assert len(together) == len(feed) == 3
+    for i, batch in enumerate(together):
+        assert np.array_equal(batch[0], feed[i][0])
+
+
+def test_without_augmentation_it_is_what_the_segmenter_feeds(people) -> None:
+    from utils.segmenter import Segmenter
+
+    pairs = find_pairs(people / "train")
+    pixels, _, _ = Batches(pairs[:1], (64, 64), 1)[0]
+    served, _ = Segmenter({}, (64, 64), 3, 1).prepare([read_image(pairs[0].image)], [None])
+    assert np.array_equal(pixels, served)
+
+
+def test_fourth_channel_holds_the_prior(people) -> None:
+    pixels, alpha, _ = Batches(find_pairs(people / "train"), (64, 64), 12, 4, Mix(True), 0)[0]
+    priors = pixels[..., 3]
+    assert priors.max() > 200
+    assert (priors.max((1, 2)) == 0).any()
+    shown = priors.max((1, 2)) > 0
+    assert np.abs(priors[shown] / 255 - alpha[shown, ..., 0]).mean() < 0.25
+
+
+def test_unreadable_photo_stops_with_its_name(people, tmp_path) -> None:
+    write_image(tmp_path / "m.png", np.zeros((9, 9), np.uint8))
+    (tmp_path / "a.jpg").write_text("no")
+    with pytest.raises(ValueError, match=r"a\.jpg"):
+        list(prefetch(Batches([Pair("a", tmp_path / "a.jpg", tmp_path / "m.png")], (32, 32), 1)))
