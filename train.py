@@ -131,7 +131,7 @@ def finish_epoch(run, args, architecture, trainer, validation, row, log) -> None
         metrics = evaluation.mean(rows)
         row |= {"epoch": trainer.epoch + 1, **metrics}
         row["score"] = metrics["iou"] + 0.5 * metrics["boundary_iou"]
-        card = recipe.model_card(args, architecture, rows, row)
+        card = recipe.model_card(args, architecture, network.count_params(), rows, row["epoch"])
         if row["score"] > trainer.best:
             models.save(recipe.for_use(network, architecture), run / "best.keras", card)
             trainer.best = row["score"]

@@ -119,7 +119,7 @@ class ShuffledGroups(layers.Layer):
 
     def call(self, x: KerasTensor) -> KerasTensor:
         """Convolve."""
-        zero = ops.zeros_like(self.first)
+        zero = ops.zeros(self.first.shape, self.first.dtype)
         halves = [ops.stack([self.first, zero], axis=-1), ops.stack([zero, self.second], axis=-1)]
         kernel = ops.reshape(ops.concatenate(halves), (1, 1, x.shape[-1], self.filters))
         return ops.conv(x, ops.cast(kernel, x.dtype), padding="valid", data_format="channels_last")

@@ -20,6 +20,8 @@ from utils import augment, synthetic
 from utils.dataset import Pair
 from utils.images import letterbox, read_image, read_mask, read_rgba, resize
 
+AHEAD = 4
+
 
 @dataclass
 class Mix:
@@ -113,7 +115,7 @@ class Batches(keras.utils.PyDataset):
         return read_image(path, at_least=max(self.size))
 
 
-def prefetch(batches: Batches, workers: int = 2, ahead: int = 4) -> Iterator[tuple[np.ndarray, ...]]:
+def prefetch(batches: Batches, workers: int = 2, ahead: int = AHEAD) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches of one epoch in order, made by threads while the network works."""
     cv2.setNumThreads(1)  # the threads here are the parallelism; OpenCV's own would fight training
     pool = ThreadPoolExecutor(workers)

@@ -44,7 +44,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) after EXIF rotation, read from the header alone. Raises ImageError."""
     with _open(path) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(0x0112, 1) >= 5
+        try:
+            turned = picture.getexif().get(0x0112, 1) >= 5
+        except Exception as error:  # a PNG is searched for EXIF to its end, which may be missing
+            raise ImageError(f"{path}: damaged or truncated picture") from error
     return (width, height) if turned else (height, width)
 
 

@@ -92,7 +92,7 @@ def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
 
 
 def model_card(
-    args: argparse.Namespace, architecture: dict[str, Any], rows: list[dict], row: dict[str, float]
+    args: argparse.Namespace, architecture: dict[str, Any], parameters: int, rows: list[dict], epoch: int
 ) -> dict[str, Any]:
     """What a user of the file should know; folders are named without their path."""
     sources = {name: _short(evaluation.mean(some)) for name, some in evaluation.groups(rows)}
@@ -101,11 +101,12 @@ def model_card(
     return {
         "name": architecture["name"],
         "architecture": {**architecture, "options": _plain(architecture)},
+        "parameters": parameters,
         "input": "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four",
         "output": "alpha 0..1",
         "data": {"folders": [Path(f).name for f in folders if f], "note": args.data_note},
         "settings": {key: getattr(args, key) for key in keep},
-        "epoch": row["epoch"],
+        "epoch": epoch,
         "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources},
     }
 

@@ -6,9 +6,11 @@ Built on `train_on_batch`, which Keras gives to every backend.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import models
 from utils import backend
 from utils.cli import progress
 from utils.ema import EMA
-from utils.feed import Batches, prefetch
+from utils.feed import AHEAD, Batches, prefetch
 from utils.losses import SegmentationLoss
 
 WARM_UP = 0.04
@@ -154,6 +156,32 @@ class Trainer:
 
     def _optimizer_arrays(self) -> list[np.ndarray]:
         return [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
+
+
+def step_times(
+    trainer: Trainer, batches: Batches, steps: int = 12, rounds: int = 5
+) -> list[tuple[float, float]]:
+    """Seconds a training step on one cached batch and on freshly made ones, in alternating rounds."""
+    cached = batches[0]
+
+    def timed(feed: Iterator[tuple[np.ndarray, ...]]) -> float:
+        start = time.perf_counter()
+        for pixels, alpha, weights in feed:
+            trainer.graph.train_on_batch(pixels, alpha, sample_weight=weights)
+        return (time.perf_counter() - start) / steps
+
+    timed(iter([cached] * steps))  # compiles, warms up
+    results = []
+    for number in range(rounds):
+        batches.start_epoch(number)
+        stream = prefetch(batches)
+        first = timed(iter([cached] * steps))
+        # The first of them nobody computes beside; from then on the queue is as full as at the end.
+        for _ in itertools.islice(stream, AHEAD):
+            pass
+        results.append((first, timed(itertools.islice(stream, steps))))
+        stream.close()
+    return results
 
 
 class TensorBoardLog:

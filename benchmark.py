@@ -1,0 +1,203 @@
+"""python benchmark.py checkpoints/portrait_float32.tflite checkpoints/portrait_int8.tflite
+
+Parameters, file size and latency of model files, or of architectures by name (built with random
+weights: speed does not depend on them), on this machine and on each number of threads.
+
+All networks take turns, run by run, so that a busy moment slows all of them alike; the ratio is to
+MediaPipe's selfie segmenter, measured in the same turns where the package mediapipe is installed or
+--peer names its .tflite. Only the network is timed: no decoding, no resizing. --feed DATASET times training steps instead, on
+real data and on one cached batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import cli
+
+PEER = "modules/selfie_segmentation/selfie_segmentation.tflite"
+
+
+@dataclass
+class Contender:
+    """One network to time, and what is known of it."""
+
+    name: str
+    path: Path
+    size: str = ""
+    parameters: int | None = None
+    iou: float | None = None
+
+
+def arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "models", nargs="*", help=".tflite files or architecture names; default: every architecture"
+    )
+    parser.add_argument(
+        "--threads", type=cli.positive, nargs="+", default=[1, 2], help="thread counts to measure"
+    )
+    parser.add_argument("--runs", type=cli.positive, default=300, help="timed runs of each network")
+    parser.add_argument("--warm-up", type=cli.positive, default=50, help="runs before them")
+    parser.add_argument("--seconds", type=float, default=60, help="at most this long a thread count")
+    parser.add_argument("--peer", metavar="FILE", help="MediaPipe's selfie_segmentation.tflite")
+    parser.add_argument(
+        "--feed", metavar="DATASET", help="time training steps on it and on a cached batch instead"
+    )
+    parser.add_argument(
+        "--backgrounds", metavar="DIR", help="with --feed: composite on these, as train.py does"
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the figures here")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    from utils.files import write_json
+
+    if args.feed:
+        return report_feed(args)
+    peer = find_peer(args.peer)
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = [open_contender(model, Path(folder)) for model in args.models or architectures()]
+        if peer:
+            contenders.append(Contender("MediaPipe selfie (peer)", peer))
+        else:
+            print("note: no ratios: mediapipe is not installed and --peer names no file")
+        times = {threads: measure(contenders, threads, args) for threads in args.threads}
+        rows = [describe(contender, i, times, bool(peer)) for i, contender in enumerate(contenders)]
+    print_table(rows, args.threads)
+    if args.json:
+        write_json(args.json, rows)
+        print(f"written: {args.json}")
+    return 0
+
+
+def report_feed(args: argparse.Namespace) -> int:
+    """What reading and augmenting real photos adds to a training step."""
+    from utils import backend
+
+    backend.choose()
+    import models
+    from utils import dataset, training
+    from utils.feed import Batches, Mix
+    from utils.images import list_images
+
+    name = (args.models or ["mobilenetv2_fpn"])[0]
+    network = models.create(name)
+    backgrounds = list_images(args.backgrounds) if args.backgrounds else []
+    pairs = dataset.open_dataset(args.feed)[0]
+    batches = Batches(pairs, network.input_shape[1:3], 16, mix=Mix(backgrounds=backgrounds))
+    rounds = training.step_times(training.Trainer(network, 1e-4), batches)
+    ratios = sorted(real / cached for cached, real in rounds)
+    for cached, real in rounds:
+        print(f"{name}: cached batch {1000 * cached:.0f} ms a step, real data {1000 * real:.0f} ms")
+    print(f"ratio {ratios[len(ratios) // 2]:.2f} (median of {len(ratios)} rounds)")
+    return 0
+
+
+def architectures() -> list[str]:
+    import models
+
+    return models.names()
+
+
+def find_peer(path: str | None) -> Path | None:
+    """MediaPipe's file, from the option or the installed package (which is not imported)."""
+    if path:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        return Path(path)
+    package = importlib.util.find_spec("mediapipe")
+    found = Path(package.origin).parent / PEER if package and package.origin else None
+    return found if found and found.is_file() else None
+
+
+def open_contender(model: str, folder: Path) -> Contender:
+    """A file as it is; a name is built, folded and exported first. Raises ValueError."""
+    from models import card as cards
+
+    path = Path(model)
+    if path.suffix == ".tflite":
+        card = cards.read(path)
+        known = card.get("metrics", {})
+        return Contender(path.name, path, parameters=card.get("parameters"), iou=known.get("iou"))
+    import models
+    from utils import backend, exporting, fold
+
+    if path.suffix or model not in models.names():
+        raise ValueError(f"{model}: give a .tflite file or one of {', '.join(models.names())}")
+    backend.choose()
+    network = models.create(model)
+    target = folder / f"{model}.tflite"
+    print(f"building {model}", flush=True)
+    target.write_bytes(exporting.to_tflite(fold.fold(network, "own"), "tflite"))
+    return Contender(model, target, parameters=network.count_params())
+
+
+def measure(contenders: list[Contender], threads: int, args: argparse.Namespace) -> list[list[float]]:
+    """Milliseconds of each run of each network, taken in turns."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreters = []
+    for contender in contenders:
+        interpreter = Interpreter(model_path=str(contender.path), num_threads=threads)
+        interpreter.allocate_tensors()
+        entry = interpreter.get_input_details()[0]
+        contender.size = "x".join(map(str, entry["shape"][1:3]))
+        noise = np.random.default_rng(0).random(entry["shape"]) * 255
+        interpreter.set_tensor(entry["index"], noise.astype(entry["dtype"]))
+        interpreters.append(interpreter)
+    times: list[list[float]] = [[] for _ in contenders]
+    began = time.perf_counter()
+    for turn in cli.progress(range(args.warm_up + args.runs), f"{threads} threads", unit="turn"):
+        for interpreter, record in zip(interpreters, times, strict=True):
+            start = time.perf_counter()
+            interpreter.invoke()
+            record.append(1000 * (time.perf_counter() - start))
+        if time.perf_counter() - began > args.seconds and turn > 10:
+            break
+    warm = min(args.warm_up, len(times[0]) // 4)
+    return [record[warm:] for record in times]
+
+
+def describe(contender: Contender, index: int, times: dict[int, list[list[float]]], peer: bool) -> dict:
+    """One network's row: medians, 95th percentiles and ratios to the last contender, the peer."""
+    import numpy as np
+
+    row = {
+        "name": contender.name,
+        "size": contender.size,
+        "parameters": contender.parameters,
+        "megabytes": contender.path.stat().st_size / 1e6,
+        "iou": contender.iou,
+    }
+    for threads, records in times.items():
+        row[f"p50_ms_{threads}"] = float(np.median(records[index]))
+        row[f"p95_ms_{threads}"] = float(np.percentile(records[index], 95))
+        row[f"runs_{threads}"] = len(records[index])
+        row[f"ratio_{threads}"] = row[f"p50_ms_{threads}"] / float(np.median(records[-1])) if peer else None
+    return row
+
+
+def print_table(rows: list[dict], threads: list[int]) -> None:
+    head = f"{'network':<32}{'input':>10}{'parameters':>12}{'MB':>8}{'IoU':>7}"
+    print(head + "".join(f"{f'{n} thread p50/p95 ms':>26}{'ratio':>8}" for n in threads))
+    for row in rows:
+        parameters = f"{row['parameters']:,}" if row["parameters"] else "-"
+        iou = f"{row['iou']:.3f}" if row["iou"] else "-"
+        line = f"{row['name']:<32}{row['size']:>10}{parameters:>12}{row['megabytes']:>8.2f}{iou:>7}"
+        for n in threads:
+            ratio = f"{row[f'ratio_{n}']:.2f}" if row[f"ratio_{n}"] else "-"
+            line += f"{row[f'p50_ms_{n}']:>17.2f} / {row[f'p95_ms_{n}']:>6.2f}{ratio:>8}"
+        print(line)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,258 @@
+"""export.py as users run it: three files that open, carry the card and equal their source, or none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import export
+import models
+from models import card as cards
+from tests import portraits
+from tests.conftest import refused
+from utils import cli, exporting, parity, segmenter
+from utils.images import write_image
+from utils.segmenter import KerasSegmenter
+
+SIZE = (64, 64)
+NAMES = ("portrait_float32.tflite", "portrait_float16.tflite", "portrait_int8.tflite")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """photos/, portrait.keras and other.keras: the same architecture with other weights."""
+    folder = tmp_path_factory.mktemp("export")
+    frames = [portraits.portrait(seed)[0] for seed in range(16)]
+    for number, frame in enumerate(frames):
+        write_image(folder / "photos" / f"{number}.png", frame)
+    for seed, name in enumerate(("portrait", "other")):
+        card = {"architecture": models.describe("mobilenetv2_fpn", SIZE, alpha=0.35), "data": "none"}
+        models.save(lively_network(frames, seed), folder / f"{name}.keras", card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder, command):
+    """One run of the whole command."""
+    words = (folder / "portrait.keras", "--calibration", folder / "photos", "--out", folder / "out")
+    return command("export.py", *words)
+
+
+def lively_network(frames: list[np.ndarray], seed: int) -> keras.Model:
+    """Random weights whose alpha still spans 0..1: norms fitted to the frames, logits spread out."""
+    keras.utils.set_random_seed(seed)
+    network = models.create("mobilenetv2_fpn", SIZE, alpha=0.35)
+    pixels, _ = KerasSegmenter(network, {}).prepare(frames, [None] * len(frames))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.3
+    for _ in range(4):
+        network(pixels, training=True)
+    logits = np.asarray(models.logits(network)(pixels, training=False))
+    kernel, bias = network.get_layer("logits").get_weights()
+    scale, middle = 5 / logits.std(), logits.mean() - logits.std()
+    network.get_layer("logits").set_weights([kernel * scale, (bias - middle) * scale])
+    return network
+
+
+def run_here(monkeypatch, *words: object) -> int:
+    """The command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(export.main)
+    return stop.value.code
+
+
+def test_command_writes_three_files_and_says_so_in_a_table(folder, exported):
+    assert exported.returncode == 0, exported.stdout + exported.stderr
+    assert exported.stderr == ""
+    rows = [line for line in exported.stdout.splitlines() if line.endswith("ok")]
+    assert [row.split()[0] for row in rows] == list(NAMES)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_take_one_float_picture_and_carry_the_card(folder, exported, name):
+    opened = segmenter.open(folder / "out" / name, threads=1)
+    assert opened.size == SIZE
+    for details in (opened._input, opened._output):
+        assert details["shape"][0] == 1
+        assert details["dtype"] == np.float32
+    assert opened.card["data"] == "none"
+    assert opened.card["architecture"]["name"] == "mobilenetv2_fpn"
+    assert opened.card["source"] == "portrait.keras"
+    assert opened.card["format"] == list(exporting.FORMATS)[NAMES.index(name)]
+    assert opened.card["parity"]["photos"] == 8
+    alpha = opened(portraits.portrait(50)[0])
+    assert alpha.min() < 0.1
+    assert alpha.max() > 0.9
+
+
+def test_float_files_equal_their_source_on_new_photos(folder, exported):
+    frame = portraits.portrait(51)[0]
+    source = segmenter.open(folder / "portrait.keras", threads=1)(frame)
+    for name, most in zip(NAMES, (1e-4, 5e-2)):
+        assert np.abs(segmenter.open(folder / "out" / name, threads=1)(frame) - source).max() < most
+
+
+def test_int8_is_whole_numbers_inside_and_small(folder, exported):
+    opened = segmenter.open(folder / "out" / NAMES[2], threads=1)
+    kinds = [np.dtype(details["dtype"]).name for details in opened._interpreter.get_tensor_details()]
+    assert kinds.count("float32") == 2  # input and output alone
+    assert kinds.count("int8") > 50
+    sizes = [(folder / "out" / name).stat().st_size for name in NAMES]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert sizes[2] < 0.45 * sizes[0]
+
+
+def test_wrong_export_ends_with_code_1_and_no_file(folder, exported, tmp_path, monkeypatch, capsys):
+    """The converter is made to return another network, and a file of that name is there already."""
+    wrong = (folder / "out" / NAMES[0]).read_bytes()
+    wrong = wrong[: wrong.rindex(b"PK\x03\x04")]  # without its card
+    first, second = (name.replace("portrait", "other") for name in NAMES[:2])
+    planted = exporting.FORMATS["tflite"]._replace(convert=lambda folder, pixels: wrong)
+    monkeypatch.setitem(exporting.FORMATS, "tflite", planted)
+    (tmp_path / first).write_bytes(b"from an earlier run")
+    words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats")
+    assert run_here(monkeypatch, folder / "other.keras", *words, "tflite,tflite_fp16") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [second]
+    table = capsys.readouterr().out
+    assert "FAILED, not written: max |d|" in table
+    assert table.count(" ok\n") == 1
+
+
+def test_converter_that_gives_up_is_one_line_and_code_1(folder, tmp_path, monkeypatch, capsys):
+    def give_up(folder: str, pixels: object) -> bytes:
+        raise RuntimeError("no kernel for this\n" + 50 * "and more\n")
+
+    monkeypatch.setitem(exporting.FORMATS, "tflite", exporting.FORMATS["tflite"]._replace(convert=give_up))
+    monkeypatch.setattr(exporting, "saved_model", nullcontext)
+    words = ("--calibration", folder / "photos", "--out", tmp_path, "--formats", "tflite", "--fold", "kito")
+    assert run_here(monkeypatch, folder / "portrait.keras", *words) == 1
+    assert "cannot be converted: no kernel for this\n" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_truth_is_measured_and_mask_sizes_must_fit(folder, people, monkeypatch, capsys, tmp_path):
+    words = (folder / "portrait.keras", "--truth", people, "--out", tmp_path, "--formats", "tflite")
+    assert run_here(monkeypatch, *words) == 0
+    assert "12 photos set ranges, 4 are compared" in capsys.readouterr().out
+    assert cards.read(tmp_path / NAMES[0])["parity"]["iou_change"] == pytest.approx(0, abs=1e-3)
+
+
+def test_compare_finds_other_weights(folder):
+    source, other = (segmenter.open(folder / f"{name}.keras", threads=1) for name in ("portrait", "other"))
+    frames = [portraits.portrait(seed)[0] for seed in range(3)]
+    truths = [source(frame) for frame in frames]
+    same = parity.compare(source, source, frames, truths)
+    assert (same.max, same.mean, same.iou, same.iou_change) == (0, 0, 1, 0)
+    wrong = parity.compare(source, other, frames, truths)
+    assert wrong.iou_change == pytest.approx(wrong.iou - 1)
+    for format in parity.TOLERANCES:
+        assert not same.faults(format)
+        assert wrong.faults(format)
+        assert parity.compare(source, other, frames).faults(format)
+
+
+def test_nan_fails_every_gate():
+    nothing = parity.Parity(1, *[float("nan")] * 4)
+    assert all(nothing.faults(format) for format in parity.TOLERANCES)
+
+
+def test_compare_refuses_no_photos_and_unfitting_truth(folder):
+    source = segmenter.open(folder / "portrait.keras", threads=1)
+    with pytest.raises(ValueError, match="no photos"):
+        parity.compare(source, source, [])
+    with pytest.raises(ValueError, match="does not fit"):
+        parity.compare(source, source, [portraits.portrait(1)[0]], [np.zeros((5, 5), np.float32)])
+
+
+def test_fourth_channel_is_calibrated_and_compared_with_and_without_prior(folder):
+    class Fake(segmenter.Segmenter):
+        def infer(self, pixels: np.ndarray) -> np.ndarray:
+            return 0.5 + pixels[..., 3:] / 1000
+
+    source = Fake({}, SIZE, 4, 1)
+    pixels = list(exporting.calibration(source, [folder / "photos" / "0.png"])())
+    assert [picture.shape for picture in pixels] == [(1, *SIZE, 4)] * 2
+    assert pixels[0][..., 3].max() == 0
+    assert pixels[1][..., 3].max() == 128
+    assert parity.compare(source, source, [portraits.portrait(1)[0]]).photos == 2
+
+
+def test_deployed_variant_and_size_are_in_the_card(tmp_path):
+    path = tmp_path / "deeplab.keras"
+    models.save(
+        models.create("deeplab", (65, 65)), path, {"architecture": models.describe("deeplab", (65, 65))}
+    )
+    network, card = exporting.load(path, (72, 64))
+    assert network.input_shape == (None, 72, 64, 3)
+    assert card["architecture"]["input_size"] == [72, 64]
+    assert card["architecture"]["options"] == {"output_stride": 8}
+
+
+def test_refusals_are_one_line(folder, tmp_path, monkeypatch, capsys):
+    photos = ("--calibration", folder / "photos", "--out", tmp_path / "out")
+    (tmp_path / "foreign.keras").write_bytes((folder / "photos" / "0.png").read_bytes())
+    (tmp_path / "empty").mkdir()
+    write_image(tmp_path / "damaged" / "a.jpg", portraits.portrait(1)[0])
+    (tmp_path / "damaged" / "b.jpg").write_bytes(b"not a picture")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "c.png").write_bytes((folder / "photos" / "0.png").read_bytes()[:2000])
+    good = folder / "portrait.keras"
+    cases = [
+        ((tmp_path / "gone.keras", *photos), "no such model file"),
+        ((tmp_path / "foreign.keras", *photos), "not one of ours"),
+        ((folder / "photos" / "0.png", *photos), ".keras or .h5"),
+        ((good, *photos, "--formats", "tflite,coreml"), "coreml"),
+        ((good, *photos, "--fold", "twice"), "own, kito, none"),
+        ((good, *photos, "--size", "50x64"), "multiples of 32"),
+        ((good, "--calibration", tmp_path / "gone"), "no such folder"),
+        ((good, "--calibration", tmp_path / "empty"), "holds no photos"),
+        ((good, "--calibration", tmp_path / "damaged"), "b.jpg"),
+        ((good, "--calibration", tmp_path / "cut"), "c.png"),
+        ((good, "--truth", tmp_path / "empty"), "images"),
+    ]
+    for words, reason in cases:
+        assert run_here(monkeypatch, *words) == 2, words
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1, lines
+        assert reason in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_calibration_photo_is_named_after_it_passed_the_header_check(
+    folder, tmp_path, monkeypatch, capsys
+):
+    """A JPEG cut short has a good header, so this shows only when it is decoded."""
+    write_image(tmp_path / "photos" / "cut.jpg", portraits.portrait(1)[0])
+    data = (tmp_path / "photos" / "cut.jpg").read_bytes()
+    (tmp_path / "photos" / "cut.jpg").write_bytes(data[: len(data) // 2])
+    words = (folder / "portrait.keras", "--calibration", tmp_path / "photos", "--out", tmp_path / "out")
+    assert run_here(monkeypatch, *words, "--formats", "tflite_int8") == 2
+    assert "cut.jpg: damaged" in capsys.readouterr().err
+
+
+def test_refusal_in_a_real_run_and_without_tensorflow(folder, tmp_path, command):
+    refused(command("export.py", tmp_path / "gone.keras", "--calibration", folder / "photos"), "gone.keras")
+    hide = "from importlib.machinery import PathFinder\nreal = PathFinder.find_spec\n"
+    hide += "PathFinder.find_spec = lambda name, *rest: None if name == 'tensorflow' else real(name, *rest)\n"
+    (tmp_path / "sitecustomize.py").write_text(hide)
+    words = (folder / "portrait.keras", "--calibration", folder / "photos")
+    refused(command("export.py", *words, PYTHONPATH=str(tmp_path)), "TensorFlow", "pip install")
+
+
+def test_help_answers_at_once(command):
+    def seconds() -> float:
+        start = time.perf_counter()
+        result = command("export.py", "--help")
+        assert "python export.py runs/people/best.keras" in result.stdout
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 1

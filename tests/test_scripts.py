@@ -1,0 +1,357 @@
+"""The commands as README shows them, on real files; bad input ends in one line and code 2."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import card as cards
+from tests import portraits
+from tests.conftest import ROOT, refused
+from utils import images, metrics, segmenter
+
+SAMPLES = ROOT / "data" / "samples"
+SHIPPED = ROOT / "checkpoints"
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+FLOAT, INT8 = SHIPPED / "portrait_float32.tflite", SHIPPED / "portrait_int8.tflite"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_answers_within_a_second(command, script: str) -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = command(script, "--help")
+        times.append(time.perf_counter() - start)
+    assert result.returncode == 0
+    assert f"python {script}" in result.stdout  # a command to paste
+    assert min(times) < 1
+
+
+def test_every_script_opens_with_its_command() -> None:
+    for script in SCRIPTS:
+        assert (ROOT / script).read_text().startswith(f'"""python {script} ')
+
+
+def test_no_script_imports_another() -> None:
+    names = "|".join(Path(s).stem for s in SCRIPTS)
+    for script in SCRIPTS:
+        assert not re.search(rf"^\s*(from|import) ({names})\b", (ROOT / script).read_text(), re.M)
+
+
+def test_demo_finds_the_astronaut(command, tmp_path: Path) -> None:
+    """make demo's command: a panel, a runtime line, times; and the person where she is."""
+    photo, back = SAMPLES / "astronaut.jpg", SAMPLES / "backgrounds" / "launch.jpg"
+    result = command("test.py", photo, "--background", back, "--save", "panel,alpha", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "LiteRT" in result.stdout
+    assert "cpu" in result.stdout
+    assert re.search(r"network \d+\.\d", result.stdout)
+    assert str(tmp_path) in result.stdout
+    panel = images.read_image(tmp_path / "astronaut_panel.png")
+    assert panel.shape[0] == 512
+    assert panel.shape[1] > 4 * 512
+    alpha = images.read_mask(tmp_path / "astronaut_alpha.png")
+    assert alpha.shape == (512, 512)
+    assert alpha[60:200, 170:270].mean() > 0.95  # her face
+    assert alpha[400:500, 100:350].mean() > 0.95  # her suit
+    assert alpha[:150, 400:].mean() < 0.05  # the flag's and the shuttle's corner
+
+
+def test_kinds_and_their_sizes(command, tmp_path: Path) -> None:
+    """A photo stored on its side comes back upright; cut-outs are RGBA with the alpha's values."""
+    upright = Image.open(SAMPLES / "astronaut.jpg").crop((0, 0, 400, 512))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    result = command(
+        "test.py",
+        tmp_path / "phone.jpg",
+        "--save",
+        "alpha,cutout,composite",
+        "--background",
+        "green",
+        "--out",
+        tmp_path / "o",
+    )
+    assert result.returncode == 0, result.stderr
+    alpha, cutout, composite = (
+        Image.open(tmp_path / "o" / f"phone_{kind}.png") for kind in ("alpha", "cutout", "composite")
+    )
+    assert (alpha.mode, cutout.mode, composite.mode) == ("L", "RGBA", "RGB")
+    assert alpha.size == cutout.size == composite.size == (400, 512)
+    assert np.array_equal(np.asarray(cutout)[..., 3], np.asarray(alpha))
+    outside = np.asarray(alpha) == 0
+    assert outside.mean() > 0.1
+    assert (np.asarray(composite)[outside] == (0, 128, 0)).all()
+    whole = np.asarray(alpha)
+    assert whole[60:200, 170:270].mean() > 240
+
+
+def test_transparent_composite_and_blur(command, tmp_path: Path) -> None:
+    photo = SAMPLES / "astronaut.jpg"
+    for spec, mode in (("transparent", "RGBA"), ("blur", "RGB")):
+        result = command(
+            "test.py", photo, "--save", "composite,panel", "--background", spec, "--out", tmp_path / spec
+        )
+        assert result.returncode == 0, result.stderr
+        assert Image.open(tmp_path / spec / "astronaut_composite.png").mode == mode
+
+
+def odd_pictures(folder: Path) -> dict[str, bool]:
+    """Pictures people have, and whether each can be read."""
+    folder.mkdir()
+    image = portraits.portrait(0)[0]
+    picture = Image.fromarray(image)
+    picture.save(folder / "good.jpg")
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.convert("L").save(folder / "grey.png")
+    picture.convert("P").save(folder / "palette.png")
+    Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "one.png")
+    picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    Image.new("RGB", (12_000, 30), "blue").save(folder / "wide.png")
+    (folder / "text.jpg").write_text("I am a text file")
+    whole = (folder / "good.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    return {path.name: path.name not in ("text.jpg", "cut.jpg") for path in folder.iterdir()}
+
+
+def test_folder_skips_what_is_damaged_and_says_so(command, tmp_path: Path) -> None:
+    expected = odd_pictures(tmp_path / "in")
+    result = command("test.py", tmp_path / "in", "--save", "alpha", "--out", tmp_path / "out")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    for name, readable in expected.items():
+        assert (tmp_path / "out" / f"{Path(name).stem}_alpha.png").exists() == readable, name
+        assert (f"skipped: {tmp_path / 'in' / name}" in result.stderr) == (not readable), name
+    assert Image.open(tmp_path / "out" / "wide_alpha.png").size == (12_000, 30)
+    assert Image.open(tmp_path / "out" / "one_alpha.png").size == (1, 1)
+
+
+def test_twelve_thousand_pixels_square_is_done(command, tmp_path: Path) -> None:
+    """144 megapixels: within memory, at its own size."""
+    photo = Image.open(SAMPLES / "astronaut.jpg").resize((12_000, 12_000), Image.Resampling.NEAREST)
+    photo.save(tmp_path / "huge.jpg", quality=70)
+    result = command(
+        "test.py", tmp_path / "huge.jpg", "--save", "composite", "--background", "blur", "--out", tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert images.image_size(tmp_path / "huge_composite.png") == (12_000, 12_000)
+
+
+def test_photos_of_one_name_do_not_overwrite_each_other(command, tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        images.write_image(tmp_path / name, portraits.portrait(0)[0])
+    assert (
+        command(
+            "test.py", tmp_path / "a.jpg", tmp_path / "a.png", "--save", "alpha", "--out", tmp_path / "o"
+        ).returncode
+        == 0
+    )
+    assert len(list((tmp_path / "o").iterdir())) == 2
+
+
+def test_bad_usage_is_one_line(command, tmp_path: Path) -> None:
+    photo = SAMPLES / "astronaut.jpg"
+    refused(command("test.py", tmp_path / "none.jpg"), "no such photo")
+    refused(command("test.py", photo, "--model", tmp_path / "none.tflite"), "no such model")
+    refused(command("test.py", photo, "--background", "nocolour"), "no colour")
+    (tmp_path / "empty").mkdir()
+    refused(command("test.py", tmp_path / "empty"), "no photos")
+    assert command("test.py", photo, "--save", "nothing").returncode == 2
+    assert command("test.py", photo, "--threads", "0").returncode == 2
+
+
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A limit on file size stands in for the full disk: no traceback and nothing half-written."""
+    words = f"ulimit -f 16; exec {sys.executable} test.py data/samples/astronaut.jpg --save panel --out {tmp_path}"
+    result = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, text=True)
+    refused(result, "File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Canary:
+    """Unpickling this would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.path}",)
+
+
+def test_model_files_that_are_not_ours_are_refused_and_never_run(command, tmp_path: Path) -> None:
+    canary = tmp_path / "ran"
+    (tmp_path / "text.keras").write_text("hello")
+    (tmp_path / "text.tflite").write_text("hello")
+    np.save(tmp_path / "pickled.npy", np.array([Canary(canary)], object), allow_pickle=True)
+    (tmp_path / "pickled.h5").write_bytes(pickle.dumps(Canary(canary)))
+    with zipfile.ZipFile(tmp_path / "foreign.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential"}))
+    shutil.copy(FLOAT, tmp_path / "cut.tflite")
+    (tmp_path / "cut.tflite").write_bytes(FLOAT.read_bytes()[:20_000])
+    for name in ("text.keras", "text.tflite", "pickled.npy", "pickled.h5", "foreign.keras", "cut.tflite"):
+        refused(
+            command(
+                "test.py", SAMPLES / "astronaut.jpg", "--model", tmp_path / name, "--out", tmp_path / "o"
+            ),
+            name,
+        )
+    assert not canary.exists()
+    assert not (tmp_path / "o").exists()
+
+
+def test_code_inside_a_keras_file_is_never_run(command, tmp_path: Path) -> None:
+    """A Lambda layer with a marshalled function, in a file that otherwise carries our card."""
+    pytest.importorskip("keras")
+    import keras
+
+    canary = tmp_path / "ran"
+    evil = keras.Sequential(
+        [
+            keras.layers.Input((64, 64, 3)),
+            keras.layers.Lambda(lambda x: (__import__("os").system(f"touch {canary}"), x)[1]),
+        ]
+    )
+    evil.save(tmp_path / "evil.keras")
+    canary.unlink(missing_ok=True)
+    with zipfile.ZipFile(tmp_path / "evil.keras", "a") as archive:
+        archive.writestr("card.json", json.dumps({"architecture": {"name": "sinet", "input_size": [64, 64]}}))
+    refused(
+        command("test.py", SAMPLES / "astronaut.jpg", "--model", tmp_path / "evil.keras", "--out", tmp_path),
+        "do not fit",
+    )
+    assert not canary.exists()
+
+
+@pytest.fixture(scope="module")
+def measured(command, people: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    out = tmp_path_factory.mktemp("eval")
+    result = command("eval.py", FLOAT, people, "--out", out)
+    assert result.returncode == 0, result.stderr
+    found = {path.name.split("_")[-1].split(".")[0]: path for path in out.iterdir()}
+    return {
+        **found,
+        "stdout": result.stdout,
+        "summary": json.loads(found["eval"].read_text())
+        if found["eval"].suffix == ".json"
+        else json.loads(next(out.glob("*.json")).read_text()),
+        "out": out,
+    }
+
+
+def test_eval_writes_what_it_prints(measured: dict, people: Path) -> None:
+    summary, out = measured["summary"], measured["out"]
+    assert summary["photos"] == 4
+    assert set(metrics.METRICS) <= set(summary)
+    assert summary["p50_ms"] > 0
+    assert f"{summary['iou']:.4f}" in measured["stdout"]
+    lines = next(out.glob("*.csv")).read_text().splitlines()
+    assert len(lines) == 5
+    mean = np.mean([float(line.split(",")[lines[0].split(",").index("iou")]) for line in lines[1:]])
+    assert summary["iou"] == pytest.approx(mean)
+    assert images.read_image(next(out.glob("*_worst.png"))).std() > 10
+
+
+def test_eval_agrees_with_a_measurement_by_hand(measured: dict, people: Path) -> None:
+    network = segmenter.open(FLOAT)
+    scores = []
+    for path in sorted((people / "val" / "images").iterdir()):
+        truth = images.read_mask(people / "val" / "masks" / f"{path.stem}.png") > 0.5
+        found = network(images.read_image(path)) > 0.5
+        scores.append((truth & found).sum() / max((truth | found).sum(), 1))
+    assert measured["summary"]["iou"] == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_eval_refuses_what_train_refuses(command, tmp_path: Path, people: Path) -> None:
+    refused(command("eval.py", FLOAT, tmp_path / "none"), "no such dataset folder")
+    refused(command("eval.py", tmp_path / "none.keras", people), "no such model")
+
+
+def test_four_stages_in_order(command, people: Path, tmp_path: Path) -> None:
+    """train -> eval -> export -> test, each on what the one before wrote."""
+    small = ("--option", "alpha=0.35", "--size", "64", "--batch", "4", "--epochs", "2")
+    steps = [
+        ("train.py", people, *small, "--out", tmp_path / "run"),
+        ("eval.py", tmp_path / "run" / "best.keras", people, "--out", tmp_path),
+        (
+            "export.py",
+            tmp_path / "run" / "best.keras",
+            "--formats",
+            "tflite",
+            "--calibration",
+            people / "train",
+            "--out",
+            tmp_path,
+        ),
+        ("test.py", SAMPLES, "--model", tmp_path / "best_float32.tflite", "--out", tmp_path / "pictures"),
+    ]
+    for words in steps:
+        result = command(*words)
+        assert result.returncode == 0, (words[0], result.stdout, result.stderr)
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+
+
+@pytest.mark.parametrize("path", [SHIPPED / "portrait.keras", FLOAT, INT8], ids=lambda p: p.name)
+def test_shipped_networks_agree(path: Path) -> None:
+    """All three files of the shipped network find the same astronaut; each carries its card."""
+    frame = images.read_image(SAMPLES / "astronaut.jpg")
+    alpha = segmenter.open(path, threads=2)(frame)
+    reference = segmenter.open(FLOAT, threads=2)(frame)
+    assert metrics.iou(alpha, reference) > (0.97 if path == INT8 else 0.999)
+    card = cards.read(path)
+    assert card["data"]["note"]
+    assert card["metrics"]["sources"]["picsart"]["iou"] > 0.9
+    assert path.stat().st_size < 6_000_000
+
+
+def test_no_person_no_alpha() -> None:
+    """A rocket at dusk and the sky are not people."""
+    for name in ("launch.jpg", "galaxies.jpg"):
+        assert segmenter.open(FLOAT)(images.read_image(SAMPLES / "backgrounds" / name)).mean() < 0.05
+
+
+def test_light_runtime_needs_no_tensorflow(command, tmp_path: Path) -> None:
+    for name in ("tensorflow", "keras", "matplotlib", "scipy", "h5py"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise ModuleNotFoundError('blocked', name='{name}')\n")
+    result = command("test.py", SAMPLES / "astronaut.jpg", "--out", tmp_path / "o", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+
+
+def test_folder_keeps_the_cores_busy(command, tmp_path: Path) -> None:
+    """120 small photos: wall time at most 1.3 x the sum of their inference (best of three)."""
+    for seed in range(120):
+        images.write_image(tmp_path / "in" / f"{seed}.jpg", portraits.portrait(seed, 320, 240)[0])
+    ratios = []
+    for _ in range(3):
+        out = command("test.py", tmp_path / "in", "--save", "alpha", "--out", tmp_path / "out").stdout
+        wall = float(re.search(r"in ([\d.]+) s", out)[1])
+        network = float(re.search(r"network ([\d.]+)", out)[1]) * 120 / 1000
+        ratios.append(wall / network)
+    assert min(ratios) <= 1.3, ratios
+
+
+def test_segmenter_letterboxes_and_says_its_device() -> None:
+    network = segmenter.open(FLOAT, threads=1)
+    assert "cpu" in str(network)
+    frame = images.read_image(SAMPLES / "astronaut.jpg")
+    tall = np.concatenate([np.zeros_like(frame), frame, np.zeros_like(frame)])
+    both = network.batch([frame, tall])
+    assert both[1].shape == (1536, 512)
+    assert metrics.iou(both[1][512:1024], both[0]) > 0.8  # a third of the resolution, the same shape
+    with pytest.raises(ValueError, match="gpu was asked for"):
+        segmenter.open(FLOAT, device="gpu", strict=True)
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        network(frame[..., 0])

@@ -1,0 +1,212 @@
+"""Training learns, is judged on its averaged weights, and survives a kill."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import portraits
+from tests.conftest import ROOT, refused
+from utils.dataset import find_pairs
+
+keras = pytest.importorskip("keras")
+import models  # noqa: E402
+from utils import evaluation, training  # noqa: E402
+from utils.ema import EMA  # noqa: E402
+from utils.feed import Batches  # noqa: E402
+from utils.segmenter import KerasSegmenter  # noqa: E402
+
+SMALL = ("--model", "mobilenetv2_fpn", "--option", "alpha=0.35", "--size", "64", "--batch", "4")
+
+
+EPOCHS = 10  # of 20 steps
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rate"), [("mobilenetv2_fpn", {"alpha": 0.35}, 3e-3), ("prisma_net", {}, 2e-3)]
+)
+def test_overfits_eight_portraits(tmp_path: Path, name: str, options: dict, rate: float) -> None:
+    """The first rung of the sanity ladder: a network that cannot learn eight pictures learns nothing."""
+    folder = portraits.write_dataset(tmp_path, train=8, val=1, height=64, width=64)
+    pairs = find_pairs(folder / "train")
+    keras.utils.set_random_seed(0)
+    network = models.create(name, (64, 64), **options)
+    trainer = training.Trainer(network, rate, decay=0, ema=0.9, epochs=EPOCHS)
+    batches = Batches(pairs * 20, (64, 64), 8)
+    while not trainer.finished:
+        trainer.history.append(trainer.train_epoch(batches))
+    with trainer.ema.applied():
+        scores = evaluation.mean(evaluation.evaluate(KerasSegmenter(network, {}), pairs))
+    print(trainer.history)
+    assert scores["iou"] > 0.98, scores
+    assert trainer.history[-1]["loss"] < 0.3 * trainer.history[0]["loss"]
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    rates = [training.learning_rate(share, 1.0) for share in np.linspace(0, 1, 101)]
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert int(np.argmax(rates)) in (3, 4, 5)
+    assert np.all(np.diff(rates[5:]) < 0)
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_decay_spares_norms_biases_and_depthwise_kernels() -> None:
+    for name, size in (("mobilenetv2_fpn", (64, 64)), ("prisma_net", (64, 64))):
+        network = models.create(name, size)
+        optimizer = training.make_optimizer(network, 1e-3, 0.1)
+        optimizer.build(network.trainable_variables)
+        for weight in network.trainable_variables:
+            plain = len(weight.shape) == 4 and "depthwise" not in weight.path
+            assert optimizer._use_weight_decay(weight) == plain, weight.path
+
+
+def test_ema_is_the_average_and_gives_the_weights_back() -> None:
+    network = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    ema = EMA(network, decay=0.5, every=1)
+    own = network.get_weights()
+    expected = own[0]
+    for value in (1.0, 2.0, 3.0):
+        network.set_weights([np.full((1, 1), value, np.float32)])
+        ema.update()
+        keep = min(0.5, (1 + value) / (10 + value))
+        expected = expected + (1 - keep) * (value - expected)
+    with ema.applied():
+        assert network.get_weights()[0] == pytest.approx(expected)
+    assert network.get_weights()[0] == 3
+
+
+@pytest.fixture(scope="module")
+def run(command, people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs by the command that README shows, with every kind of data."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    walls = portraits.write_backgrounds(tmp_path_factory.mktemp("walls"))
+    result = command(
+        *("train.py", people, *SMALL, "--epochs", 3, "--out", folder, "--seed", 5),
+        *("--backgrounds", walls, "--cutouts", people / "train", "--extra", f"{people / 'val'}=0.5"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "epoch 3" in result.stdout
+    return folder
+
+
+def test_run_folder_is_complete(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "best.keras",
+        "last.keras",
+        "settings.json",
+        "log.csv",
+        "curves.png",
+        "overlays.png",
+        "tensorboard",
+    }
+    assert not [name for name in names if name.startswith(".")]
+    log = (run / "log.csv").read_text().splitlines()
+    assert len(log) == 4
+    assert {"loss", "iou", "boundary_iou", "rate", "images_per_second"} <= set(log[0].split(","))
+    assert list((run / "tensorboard").iterdir())
+    card = models.cards.read(run / "best.keras")
+    assert card["architecture"]["name"] == "mobilenetv2_fpn"
+    assert card["settings"]["seed"] == 5
+    assert set(card["metrics"]["sources"]) <= {"a", "b"}
+    assert str(run.parent) not in json.dumps(card)
+
+
+def test_best_is_the_network_the_log_says(run: Path, people: Path) -> None:
+    """IoU of best.keras, measured anew, is the best line's: so it holds the EMA weights."""
+    lines = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
+    rows = [dict(zip(lines[0], map(float, line), strict=True)) for line in lines[1:]]
+    best = max(rows, key=lambda row: row["iou"] + 0.5 * row["boundary_iou"])
+    scores = evaluation.mean(
+        evaluation.evaluate(KerasSegmenter(models.load(run / "best.keras"), {}), find_pairs(people / "val"))
+    )
+    assert scores["iou"] == pytest.approx(best["iou"], abs=1e-4)
+
+
+def test_a_used_run_folder_is_not_overwritten(command, run: Path, people: Path) -> None:
+    refused(command("train.py", people, *SMALL, "--out", run), "--resume")
+
+
+def test_init_starts_from_a_checkpoint(command, run: Path, people: Path, tmp_path: Path) -> None:
+    again = command(
+        "train.py", people, *SMALL, "--init", run / "best.keras", "--epochs", 1, "--out", tmp_path / "r"
+    )
+    assert again.returncode == 0, again.stderr
+    refused(
+        command(
+            "train.py", people, "--model", "sinet", "--init", run / "best.keras", "--out", tmp_path / "x"
+        ),
+        "is a mobilenetv2_fpn",
+    )
+
+
+def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
+    """SIGKILL in the middle of an epoch: the run goes on after the last whole epoch to its end."""
+    words = [sys.executable, "train.py", people, *SMALL, "--epochs", "4", "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        [str(w) for w in words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    log, deadline = tmp_path / "run" / "log.csv", time.time() + 200
+    while not log.exists() and time.time() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = len(log.read_text().splitlines()) - 1
+    assert 1 <= before < 4, "not killed in the middle"
+    result = command("train.py", "--resume", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert "going on after epoch" in result.stdout
+    assert len(log.read_text().splitlines()) - 1 == 4
+
+
+def test_restore_brings_everything_back(people: Path) -> None:
+    """Two trainers, one restored from the other: the next step leaves equal weights."""
+    batches = Batches(find_pairs(people / "train"), (64, 64), 4, seed=1)
+
+    def start() -> training.Trainer:
+        keras.utils.set_random_seed(1)
+        return training.Trainer(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35), 1e-3, epochs=5)
+
+    first, second = start(), start()
+    first.history.append(first.train_epoch(batches))
+    second.network.set_weights(first.network.get_weights())
+    second.restore(io.BytesIO(first.state()).getvalue())
+    assert second.epoch == 1
+    for trainer in (first, second):
+        trainer.train_epoch(batches)
+    for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+    for a, b in zip(first.ema.arrays(), second.ema.arrays(), strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+
+
+def test_trains_on_jax_where_tensorflow_is_missing(command, people: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    blocked = tmp_path / "blocked" / "tensorflow"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text(
+        "raise ModuleNotFoundError('no tensorflow here', name='tensorflow')\n"
+    )
+    environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": str(blocked.parent)}
+    result = command("train.py", people, *SMALL, "--epochs", 1, "--out", tmp_path / "run", **environment)
+    assert result.returncode == 0, result.stderr
+    assert "Keras on jax" in result.stdout
+    pixels = np.random.default_rng(0).random((1, 64, 64, 3), np.float32) * 255
+    assert np.isfinite(models.load(tmp_path / "run" / "best.keras").predict_on_batch(pixels)).all()
+
+
+def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
+    refused(command("train.py", tmp_path / "none", "--out", tmp_path / "r"), "no such dataset folder")
+    refused(command("train.py", tmp_path, "--out", tmp_path / "r"), "images")
+    refused(command("train.py", people, "--model", "nothing", "--out", tmp_path / "r"), "choose one of")
+    refused(command("train.py", people, "--size", "70", "--out", tmp_path / "r"), "64x64")
+    refused(command("train.py", "--resume", tmp_path), "not a run folder")
+    assert command("train.py").returncode == 2
