@@ -125,7 +125,7 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     """
     path = Path(path)
     architecture = dict(cards.read(path).get("architecture") or {})
-    if not architecture:
+    if not architecture.get("name"):
         raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
     options = dict(architecture.get("options") or {})
     for key, value in overrides.items():

@@ -119,7 +119,7 @@ class AlignedResize(layers.Layer):
     def call(self, x: KerasTensor) -> KerasTensor:
         """Each axis in turn becomes the last and passes a 1x1 convolution with constant weights.
 
-        No backend shares an op for this; convolutions are what every runtime (and int8) does best.
+        The backends share no op for this, and convolutions are what every runtime (and int8) does best.
         """
         _, height, width, _ = self.compute_output_shape(x.shape)
         x = self._interpolate(ops.transpose(x, (0, 2, 3, 1)), height)

@@ -21,7 +21,7 @@ OUTPUT_STRIDES = (8, 16)
 def build(size: tuple[int, int], channels: int = 3, output_stride: int = 16) -> keras.Model:
     """Pixels [N, H, W, channels] -> alpha [N, H, W, 1].
 
-    output_stride: 16 trains four times as fast, 8 (dilations instead of strides) is finer; the same
+    output_stride: 16 is over twice as fast, 8 (dilations instead of strides) is finer; the same
     weights serve both. Raises ValueError on others.
     """
     if output_stride not in OUTPUT_STRIDES:

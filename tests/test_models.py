@@ -490,7 +490,7 @@ def test_portrait_net_start_gives_the_same_features(tmp_path: Path) -> None:
     name, x = "block_1_project_BN", pixels(1)
     ours = keras.Model(network.inputs, network.get_layer(name).output)
     theirs = keras.Model(donor_v2(1.0).inputs, donor_v2(1.0).get_layer(name).output)
-    # Away from the border, where zeros mean grey to one and the mean color to the other.
+    # Away from the border, where zeros mean grey to one and the mean colour to the other.
     a, b = outputs(ours, x)[0][:, 1:-3, 1:-3], outputs(theirs, x / 127.5 - 1)[0][:, 1:-3, 1:-3]
     np.testing.assert_allclose(a, b, atol=1e-4)
     assert np.abs(a).max() > 0.01

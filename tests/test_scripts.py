@@ -28,14 +28,14 @@ FLOAT, INT8 = SHIPPED / "portrait_float32.tflite", SHIPPED / "portrait_int8.tfli
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_answers_within_a_second(command, script: str) -> None:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        result = command(script, "--help")
-        times.append(time.perf_counter() - start)
+    """Less than a second of processor time: that is what a busy machine does not change."""
+    before = os.times()
+    result = command(script, "--help")
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
     assert result.returncode == 0
     assert f"python {script}" in result.stdout  # a command to paste
-    assert min(times) < 1
+    assert spent < 1
 
 
 def test_every_script_opens_with_its_command() -> None:
@@ -221,7 +221,7 @@ def test_code_inside_a_keras_file_is_never_run(command, tmp_path: Path) -> None:
     evil = keras.Sequential(
         [
             keras.layers.Input((64, 64, 3)),
-            keras.layers.Lambda(lambda x: (__import__("os").system(f"touch {canary}"), x)[1]),
+            keras.layers.Lambda(lambda x, to=str(canary): (__import__("os").system(f"touch {to}"), x)[1]),
         ]
     )
     evil.save(tmp_path / "evil.keras")

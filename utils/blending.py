@@ -70,11 +70,19 @@ def blurred_background(frame: np.ndarray, alpha: np.ndarray, strength: float = 0
     total, amount = np.zeros_like(scene), np.zeros(small, np.float32)
     for spread in (sigma, 4 * sigma, 16 * sigma):  # wider blurs reach into the middle of the person
         share = 1.0 if spread == sigma else 1e-3
-        total += share * cv2.GaussianBlur(scene * weight[..., None], (0, 0), spread)
-        amount += share * cv2.GaussianBlur(weight, (0, 0), spread)
+        total += share * _wide_blur(scene * weight[..., None], spread)
+        amount += share * _wide_blur(weight, spread)
     mean = scene.mean((0, 1))
     filled = (total + 1e-6 * mean) / (amount[..., None] + 1e-6)
     return resize(np.clip(filled, 0, 255).astype(np.uint8), height, width)
+
+
+def _wide_blur(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; wide ones on a reduced picture, where they cost no more than narrow ones."""
+    height, width = values.shape[:2]
+    step = max(1, int(sigma / 4))
+    small = resize(values, max(1, round(height / step)), max(1, round(width / step)))
+    return resize(cv2.GaussianBlur(small, (0, 0), sigma / step), height, width)
 
 
 def fit_background(picture: np.ndarray, size: tuple[int, int], how: str = "cover") -> np.ndarray:
