@@ -59,7 +59,7 @@ def main() -> int:
     network.warm_up()
     names = output_stems(photos)
     stages: dict[str, float] = defaultdict(float)
-    failed, began = [], time.perf_counter()
+    done, failed, began = [], [], time.perf_counter()
     # Reading and writing run beside the network; two photos ahead keep memory small.
     with ThreadPoolExecutor(2) as pool:
         waiting = []
@@ -70,12 +70,13 @@ def main() -> int:
             alpha = network(frame)
             for stage, milliseconds in network.milliseconds.items():
                 stages[stage] += milliseconds / 1000
+            done.append(names[photo])
             waiting.append(pool.submit(write, args, names[photo], frame, alpha, background, stages))
             while len(waiting) > 2:
                 waiting.pop(0).result()
         for task in waiting:
             task.result()
-    report(args, len(photos) - len(failed), stages, time.perf_counter() - began)
+    report(args, done, stages, time.perf_counter() - began)
     for line in failed:
         print(f"skipped: {line}", file=sys.stderr)
     return 2 if failed else 0
@@ -148,14 +149,13 @@ def write(args, stem, frame, alpha, background, stages) -> None:
     stages["write"] += time.perf_counter() - start
 
 
-def report(args: argparse.Namespace, count: int, stages: dict[str, float], wall: float) -> None:
-    if count:
-        each = ", ".join(f"{name} {1000 * seconds / count:.1f}" for name, seconds in stages.items())
-        print(f"{count} photo{'s' * (count != 1)} in {wall:.2f} s; ms a photo: {each}")
-    if count == 1 and len(args.save) == 1:
-        print(f"picture: {next(Path(args.out).glob(f'*_{args.save[0]}.png'), args.out)}")
-    else:
-        print(f"pictures: {args.out}/<photo>_{{{','.join(args.save)}}}.png")
+def report(args: argparse.Namespace, stems: list[str], stages: dict[str, float], wall: float) -> None:
+    """Times a photo, and where the pictures are."""
+    if stems:
+        each = ", ".join(f"{name} {1000 * seconds / len(stems):.1f}" for name, seconds in stages.items())
+        print(f"{len(stems)} photo{'s' * (len(stems) != 1)} in {wall:.2f} s; ms a photo: {each}")
+    for kind in args.save:
+        print(f"{kind}: {Path(args.out) / (stems[0] if len(stems) == 1 else '<photo>')}_{kind}.png")
 
 
 if __name__ == "__main__":
