@@ -136,7 +136,8 @@ def open_contender(model: str, folder: Path) -> Contender:
     network = models.create(model)
     target = folder / f"{model}.tflite"
     print(f"building {model}", flush=True)
-    target.write_bytes(exporting.to_tflite(fold.fold(network, "own"), "tflite"))
+    with exporting.saved_model(fold.fold(network, "own")) as saved:
+        target.write_bytes(exporting.convert(saved, "tflite", lambda: iter(())))
     return Contender(model, target, parameters=network.count_params())
 
 

@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--fit", default="cover", choices=("cover", "contain", "tile"), help="of a background picture"
     )
-    parser.add_argument("--save", default="cutout,composite", help=f"comma-separated: {','.join(KINDS)}")
+    parser.add_argument("--save", default="composite", help=f"comma-separated: {','.join(KINDS)}")
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
     parser.add_argument("--threads", type=cli.positive, default=os.cpu_count(), help="threads of the network")
     args = parser.parse_args()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 
 
 def choose() -> str:
-    """Pick the backend before Keras is imported: $KERAS_BACKEND, else TensorFlow, else JAX.
+    """Import Keras under $KERAS_BACKEND, else TensorFlow, else JAX; returns the backend's name.
 
     Raises ValueError when neither is installed.
     """
@@ -16,6 +19,8 @@ def choose() -> str:
     for name in [wanted] if wanted else ["tensorflow", "jax"]:
         if importlib.util.find_spec(name):
             os.environ["KERAS_BACKEND"] = name
+            with quiet():
+                importlib.import_module("keras")
             return name
     raise ValueError(
         f"{wanted or 'neither tensorflow nor jax'} is not installed: pip install -r requirements.txt"
@@ -37,3 +42,23 @@ def limit_threads(threads: int) -> None:
 
     with contextlib.suppress(RuntimeError):  # already started in this process: the first choice stands
         tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow what TensorFlow's C++ prints past Python; Python's own errors still rise."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+        for number in (*kept, nowhere):
+            os.close(number)

@@ -26,8 +26,7 @@ def clean_foreground(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     how transparent a pixel is, so certain pixels keep every detail. `alpha` is 0..1.
     """
     height, width = alpha.shape
-    scale = min(1.0, WORKING_SIZE / max(height, width))
-    small = max(1, round(height * scale)), max(1, round(width * scale))
+    small = _working_size(height, width)
     estimate = estimate_foreground(resize(frame, *small), resize(alpha, *small))
     result = np.empty_like(frame)
     estimate = np.clip(estimate, 0, 255).astype(np.uint8)
@@ -60,8 +59,7 @@ def blurred_background(frame: np.ndarray, alpha: np.ndarray, strength: float = 0
     how much background went into it. `strength` is the blur's sigma as a share of the longer side.
     """
     height, width = alpha.shape
-    scale = min(1.0, WORKING_SIZE / max(height, width))
-    small = max(1, round(height * scale)), max(1, round(width * scale))
+    small = _working_size(height, width)
     sigma = max(0.5, strength * max(small))
     scene = resize(frame, *small).astype(np.float32)
     # Growing the person by a little keeps hair that the alpha missed out of the blur.
@@ -146,6 +144,12 @@ def parse_colour(spec: str) -> tuple[int, int, int]:
             f"background {spec!r} is no colour and no picture that exists: give a colour (green, #00ff00, "
             "0,255,0), a picture's path, blur or transparent"
         ) from error
+
+
+def _working_size(height: int, width: int) -> tuple[int, int]:
+    """Half the size, at most `WORKING_SIZE`: enough for colours that are smooth or about to be blurred."""
+    scale = min(0.5, WORKING_SIZE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _strips(height: int) -> list[slice]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import numpy as np
 
 import models
 from models import card as cards
+from utils.backend import quiet
 from utils.images import ImageError, image_size, list_images, read_image
 from utils.segmenter import KerasSegmenter, TFLiteSegmenter
 
@@ -137,9 +137,7 @@ def trial(data: bytes, card: dict[str, Any], threads: int) -> Iterator[TFLiteSeg
         path = Path(folder) / "trial.tflite"
         path.write_bytes(data)
         cards.append(path, card)
-        with quiet():  # the interpreter greets on stderr
-            segmenter = TFLiteSegmenter(path, threads)
-        yield segmenter
+        yield TFLiteSegmenter(path, threads)
 
 
 def write(path: Path, data: bytes, card: dict[str, Any]) -> None:
@@ -147,26 +145,6 @@ def write(path: Path, data: bytes, card: dict[str, Any]) -> None:
     with cards.replacing(path) as temporary:
         temporary.write_bytes(data)
         cards.append(temporary, card)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Swallow what TensorFlow's C++ prints past Python; Python's own errors still rise."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, number)
-        for number in (*kept, nowhere):
-            os.close(number)
 
 
 def _need_tensorflow() -> None:

@@ -106,7 +106,7 @@ def encode(image: np.ndarray, extension: str = ".png") -> bytes:
     """RGB, RGBA or grey uint8 as the bytes of a file; PNG compressed lightly, for speed."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 92]
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 2] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 92]
     done, data = cv2.imencode(extension, image, options)
     if not done:
         raise ImageError(f"cannot encode a picture of {image.shape} as {extension}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import card as cards
-from utils.backend import choose, compile_flags, limit_threads
+from utils.backend import choose, compile_flags, limit_threads, quiet
 from utils.images import letterbox, to_uint8, unletterbox
 
 if TYPE_CHECKING:
@@ -120,8 +120,9 @@ class TFLiteSegmenter(Segmenter):
 
         card = cards.read(path)
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with quiet():  # it greets on stderr
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path}: not a TFLite network that can be run") from error
         self._input = self._interpreter.get_input_details()[0]
