@@ -126,14 +126,15 @@ def finish_epoch(run, args, architecture, trainer, validation, row, log) -> None
     from utils.sheets import plot_curves
 
     began = time.perf_counter()
-    with trainer.ema.applied() as network:
+    with trainer.ema.applied() as averaged:
+        network = recipe.for_use(averaged, architecture)
         rows = evaluation.evaluate(KerasSegmenter(network, {}), validation, "validation")
         metrics = evaluation.mean(rows)
         row |= {"epoch": trainer.epoch + 1, **metrics}
         row["score"] = metrics["iou"] + 0.5 * metrics["boundary_iou"]
         card = recipe.model_card(args, architecture, network.count_params(), rows, row["epoch"])
         if row["score"] > trainer.best:
-            models.save(recipe.for_use(network, architecture), run / "best.keras", card)
+            models.save(network, run / "best.keras", card)
             trainer.best = row["score"]
     trainer.seconds += time.perf_counter() - began
     trainer.history.append(row)

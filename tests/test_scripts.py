@@ -63,7 +63,7 @@ def test_demo_finds_the_astronaut(command, tmp_path: Path) -> None:
     alpha = images.read_mask(tmp_path / "astronaut_alpha.png")
     assert alpha.shape == (512, 512)
     assert alpha[60:200, 170:270].mean() > 0.95  # her face
-    assert alpha[400:500, 100:350].mean() > 0.95  # her suit
+    assert alpha[300:500, 100:250].mean() > 0.95  # her suit, left of the helmet she holds
     assert alpha[:150, 400:].mean() < 0.05  # the flag's and the shuttle's corner
 
 
@@ -90,10 +90,10 @@ def test_kinds_and_their_sizes(command, tmp_path: Path) -> None:
     assert (alpha.mode, cutout.mode, composite.mode) == ("L", "RGBA", "RGB")
     assert alpha.size == cutout.size == composite.size == (400, 512)
     assert np.array_equal(np.asarray(cutout)[..., 3], np.asarray(alpha))
-    outside = np.asarray(alpha) == 0
-    assert outside.mean() > 0.1
-    assert (np.asarray(composite)[outside] == (0, 128, 0)).all()
     whole = np.asarray(alpha)
+    outside = whole <= 2
+    assert outside.mean() > 0.2
+    assert np.abs(np.asarray(composite)[outside].astype(int) - (0, 128, 0)).max() <= 2
     assert whole[60:200, 170:270].mean() > 240
 
 
@@ -299,7 +299,8 @@ def test_four_stages_in_order(command, people: Path, tmp_path: Path) -> None:
     for words in steps:
         result = command(*words)
         assert result.returncode == 0, (words[0], result.stdout, result.stderr)
-    assert len(list((tmp_path / "pictures").iterdir())) == 4
+    pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert pictures == {"astronaut_composite.png", "cameraman_composite.png"}
 
 
 @pytest.mark.parametrize("path", [SHIPPED / "portrait.keras", FLOAT, INT8], ids=lambda p: p.name)

@@ -167,6 +167,15 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
     assert len(log.read_text().splitlines()) - 1 == 4
 
 
+def test_edge_head_trains_and_stays_behind(command, people: Path, tmp_path: Path) -> None:
+    """The head that only training needs is in last.keras, to go on with, and not in best.keras."""
+    words = ("--model", "portrait_net", "--option", "edge_head=true", "--size", "32", "--batch", "4")
+    result = command("train.py", people, *words, "--epochs", 1, "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert len(models.load(tmp_path / "run" / "best.keras").outputs) == 1
+    assert len(models.load(tmp_path / "run" / "last.keras", edge_head=True).outputs) == 2
+
+
 def test_restore_brings_everything_back(people: Path) -> None:
     """Two trainers, one restored from the other: the next step leaves equal weights."""
     batches = Batches(find_pairs(people / "train"), (64, 64), 4, seed=1)

@@ -55,7 +55,7 @@ def open_network(
                 f"{last or args.init} is a {known.get('name')}: pass --model {known.get('name')}"
             )
     if last:
-        return models.load(last), architecture
+        return models.load(last, **options(args)), architecture
     if args.init:
         network = models.load(args.init, input_size=batches.size, channels=args.channels, **options(args))
         return network, architecture
