@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     add("--size", type=cli.size, metavar="HxW", help="input size; default: the architecture's own")
     add("--channels", type=int, default=3, choices=(3, 4), help="4 adds the previous alpha")
     add("--init", metavar="FILE", help="start from this checkpoint")
-    add("--encoder", metavar="FILE", help="start the encoder from imagenet or a weights file")
+    add("--encoder", metavar="FILE", help="start the encoder from imagenet, a weights file or a .keras file")
     add = parser.add_argument_group("data").add_argument
     add("--val-split", type=float, default=0.1, help="share of stems held out where there is no val folder")
     add("--skip-unpaired", action="store_true", help="leave out files without a partner")

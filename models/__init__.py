@@ -44,7 +44,7 @@ REGISTRY: dict[str, Entry] = {
     "sinet": Entry((320, 320), 32),
     "deeplab": Entry((513, 513), 8, options=("output_stride",), encoder=True),
     "mobilenetv3_qat": Entry((256, 256), 32, encoder=True),
-    "mobilenetv2_fpn": Entry((192, 192), 32, options=("alpha",), encoder=True),
+    "mobilenetv2_fpn": Entry((192, 192), 32, options=("alpha", "decoder"), encoder=True),
 }
 
 
@@ -85,7 +85,8 @@ def create(
 
     ``input_size`` is (height, width), default the size the architecture was designed for.
     ``weights`` starts its encoder: "imagenet" (Keras downloads it), a weights file saved from the
-    matching ``keras.applications`` network, or None. Options: `REGISTRY`. Raises ValueError.
+    matching ``keras.applications`` network, for MobileNetV2 also a .keras file of ours, or None.
+    Options: `REGISTRY`. Raises ValueError.
     """
     architecture = describe(name, input_size, channels, **options)
     if weights is not None and not REGISTRY[name].encoder:

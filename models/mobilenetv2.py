@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
+import models
 from models.blocks import batch_norm
 
 # (output channels before width scaling, stride) of blocks 0..16
@@ -18,6 +19,9 @@ BLOCKS = (
     *[(16, 1), (24, 2), (24, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1), (64, 1)],
     *[(96, 1), (96, 1), (96, 1), (160, 2), (160, 1), (160, 1), (320, 1)],
 )
+
+# How the names of its layers begin
+ENCODER = ("Conv1", "bn_Conv1", "expanded_conv_", "block_")
 
 
 def encoder(
@@ -72,11 +76,15 @@ def scaled(filters: int, alpha: float, divisor: int = 8) -> int:
 
 
 def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
-    """Copy an encoder from "imagenet" or a weights file of the keras.applications network.
+    """Copy an encoder from "imagenet", a weights file of keras.applications, or a .keras file of ours.
 
     Channels that the network lacks (12 where Keras has 16) are left out, those the file lacks (a
     fourth input channel) start at zero. Raises ValueError if the file is of another network.
     """
+    if Path(weights).suffix == ".keras":
+        if not copy_by_name(models.load(weights), network, ENCODER):
+            raise ValueError(f"{weights}: holds no MobileNetV2 encoder")
+        return
     try:
         donor = keras.applications.MobileNetV2(
             include_top=False, weights=None, alpha=alpha, input_shape=(224, 224, 3)
@@ -92,9 +100,12 @@ def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
     copy_by_name(donor, network)
 
 
-def copy_by_name(donor: keras.Model, network: keras.Model) -> int:
-    """Copy weights between layers of the same name, fitting shapes; returns how many layers matched."""
-    own = {layer.name: layer for layer in network.layers}
+def copy_by_name(donor: keras.Model, network: keras.Model, prefixes: tuple[str, ...] = ("",)) -> int:
+    """Copy weights between layers of the same name, fitting shapes; returns how many layers matched.
+
+    Only layers whose name starts with one of `prefixes`.
+    """
+    own = {layer.name: layer for layer in network.layers if layer.name.startswith(prefixes)}
     matched = [layer for layer in donor.layers if layer.weights and layer.name in own]
     for layer in matched:
         target = own[layer.name]

@@ -15,32 +15,33 @@ from keras import KerasTensor, layers
 
 from models import blocks, mobilenetv2
 
-# (encoder layer, channels after the merge) from deep to shallow: strides 16, 8, 4, 2
-LEVELS = (
-    ("block_13_expand_relu", 64),
-    ("block_6_expand_relu", 48),
-    ("block_3_expand_relu", 32),
-    ("block_1_expand_relu", 16),
-)
+# Encoder layers merged from deep to shallow: strides 16, 8, 4, 2
+SKIPS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
+# Channels after each merge. "light" spends less where pixels are many: 0.85 of the int8 latency.
+DECODERS = {"full": (64, 48, 32, 16, 16), "light": (64, 32, 16, 16)}
 
 
-def build(size: tuple[int, int], channels: int = 3, alpha: float = 0.5) -> keras.Model:
-    """alpha: width of the encoder (0.35, 0.5, 0.75 or 1.0)."""
+def build(size: tuple[int, int], channels: int = 3, alpha: float = 0.5, decoder: str = "full") -> keras.Model:
+    """alpha: width of the encoder (0.35, 0.5, 0.75 or 1.0); decoder: "full" or "light". Raises ValueError."""
+    if decoder not in DECODERS:
+        raise ValueError(f"mobilenetv2_fpn has no decoder {decoder!r}: choose {' or '.join(DECODERS)}")
     inputs, x = blocks.pixels(size, channels, 1 / 127.5, -1.0)
     x = mobilenetv2.encoder(x, alpha)
     encoder = keras.Model(inputs, x)
     x = context(x, 96)
-    for name, width in LEVELS:
+    widths = DECODERS[decoder]
+    for name, width in zip(SKIPS, widths, strict=False):
         skip = conv_bn_relu(encoder.get_layer(name).output, x.shape[-1], 1)
         x = layers.Add()([blocks.upsample(x), skip])
         x = separable(x, width)
-    x = separable(x, 16)
+    for width in widths[len(SKIPS) :]:
+        x = separable(x, width)
     # Kernel 4, stride 2: each pixel mixes the same number of taps, so no checkerboard.
     logits = layers.Conv2DTranspose(1, 4, 2, "same", name="logits")(x)
     return keras.Model(inputs, blocks.alpha(logits), name="mobilenetv2_fpn")
 
 
-def load_encoder(network: keras.Model, weights: str | Path, alpha: float = 0.5) -> None:
+def load_encoder(network: keras.Model, weights: str | Path, alpha: float = 0.5, **_: object) -> None:
     """Start the encoder from "imagenet" or a MobileNetV2 weights file."""
     mobilenetv2.load(network, weights, alpha)
 

@@ -57,6 +57,7 @@ CASES = [
     Case("deeplab", options={"output_stride": 8}),
     Case("mobilenetv3_qat", 969_970, 952_018),
     Case("mobilenetv2_fpn", 584_209),
+    Case("mobilenetv2_fpn", 578_401, options={"decoder": "light"}),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_name = pytest.mark.parametrize("name", models.names())
@@ -481,6 +482,19 @@ def test_mobilenetv2_start(name: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(a, mobilenetv2.fit(b, a.shape))
     assert np.all(ours["Conv1"][0][:, :, 3] == 0)
     assert name == "deeplab" or ours["block_2_project"][0].shape == theirs["block_2_project"][0].shape
+
+
+def test_start_from_a_network_of_ours(tmp_path: Path) -> None:
+    """The encoder comes along, the decoder does not: another decoder would have other weights."""
+    donor = built(case_of("mobilenetv2_fpn"))
+    path = tmp_path / "donor.keras"
+    models.save(donor, path, {"architecture": models.describe("mobilenetv2_fpn", (SIDE, SIDE))})
+    network = models.create("mobilenetv2_fpn", (SIDE, SIDE), weights=path, decoder="light")
+    ours, theirs = kernels(network), kernels(donor)
+    for layer in ("Conv1", "bn_Conv1", "block_9_depthwise", "block_16_project_BN"):
+        for a, b in zip(ours[layer], theirs[layer], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(ours["logits"][0], theirs["logits"][0])
 
 
 def test_portrait_net_start_gives_the_same_features(tmp_path: Path) -> None:
