@@ -142,8 +142,13 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Box
     return canvas, box
 
 
+def squash(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Box]:
+    """Stretch a picture to (height, width) whatever its aspect: only for peers that were trained so."""
+    return resize(image, *size), Box(0, 0, *size)
+
+
 def unletterbox(alpha: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
-    """Cut the picture's part out of a letterboxed alpha and bring it to (height, width)."""
+    """Cut the picture's part out of a letterboxed (or squashed) alpha and bring it to (height, width)."""
     inner = alpha[box.top : box.top + box.height, box.left : box.left + box.width]
     return resize(np.ascontiguousarray(inner), *size)
 

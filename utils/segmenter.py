@@ -18,7 +18,7 @@ import numpy as np
 
 from models import card as cards
 from utils.backend import choose, compile_flags, limit_threads, quiet
-from utils.images import letterbox, to_uint8, unletterbox
+from utils.images import letterbox, squash, to_uint8, unletterbox
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,8 @@ class Segmenter:
         self.card, self.size, self.channels, self.threads = card, size, channels, threads
         self.device = "cpu"
         self.milliseconds: dict[str, float] = {}
-        # A peer's network may want other numbers than 0..255: its card says which.
+        # A peer's network may want other numbers than 0..255, or stretched pictures: its card says so.
+        self._fit = squash if card.get("fit") == "squash" else letterbox
         self._scale, self._offset = card.get("input_scale", 1.0), card.get("input_offset", 0.0)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -82,9 +83,9 @@ class Segmenter:
         boxes = []
         for canvas, frame, prior in zip(pixels, frames, priors, strict=True):
             _check(frame)
-            canvas[..., :3], box = letterbox(frame, self.size)
+            canvas[..., :3], box = self._fit(frame, self.size)
             if prior is not None and self.channels == 4:
-                canvas[..., 3] = letterbox(to_uint8(prior), self.size)[0]
+                canvas[..., 3] = self._fit(to_uint8(prior), self.size)[0]
             boxes.append(box)
         if self._scale != 1.0 or self._offset:
             pixels[..., :3] = pixels[..., :3] * self._scale + self._offset
@@ -132,6 +133,7 @@ class TFLiteSegmenter(Segmenter):
             raise ValueError(f"{path}: takes {list(shape)}, not one picture [1, H, W, 3 or 4]")
         super().__init__(card, (int(shape[1]), int(shape[2])), int(shape[3]), threads)
         self.runtime = "LiteRT (XNNPACK)"
+        self._decode = DECODERS[card.get("output_kind", "alpha")]
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         return np.concatenate([self._one(picture[None]) for picture in pixels])
@@ -139,8 +141,8 @@ class TFLiteSegmenter(Segmenter):
     def _one(self, pixels: np.ndarray) -> np.ndarray:
         self._interpreter.set_tensor(self._input["index"], _quantise(pixels, self._input))
         self._interpreter.invoke()
-        alpha = _dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)
-        return alpha.reshape(1, *self.size, 1)
+        output = _dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)
+        return self._decode(output.reshape(1, *self.size, -1))
 
 
 def open(
@@ -182,6 +184,19 @@ def _open_tflite(path: Path, threads: int, device: str) -> Segmenter:
 
 
 RUNTIMES = {".keras": _open_keras, ".h5": _open_keras, ".tflite": _open_tflite}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    values = np.exp(logits - logits.max(-1, keepdims=True))
+    return values / values.sum(-1, keepdims=True)
+
+
+# What comes out of a network, by its card's "output_kind", made alpha [N, H, W, 1].
+DECODERS = {
+    "alpha": lambda output: output,
+    "softmax_last": lambda output: _softmax(output)[..., -1:],  # background and person
+    "softmax_not_first": lambda output: 1 - _softmax(output)[..., :1],  # background, then kinds of person
+}
 
 
 def _check(frame: np.ndarray) -> None:
