@@ -5,6 +5,10 @@ Stage 2: a model file of any kind and a folder of photos and masks -> a table of
 DATASET is read as train.py reads it; its validation part is measured (--part all for everything).
 Each photo is measured at its own size. Scores are means over photos. Writes <out>/<model>_eval.json,
 <model>_eval.csv (a line a photo) and <model>_worst.png (the 16 lowest IoU with the true outline).
+
+A video, or a folder of videos or of clips (utils/clips.py), is measured for steadiness instead: flicker
+(change of alpha where the picture stood still), temporal consistency and, with truth, dtSSD. Writes
+<model>_clips.json.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ WORST = 16
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("model", help="model file: .keras, .h5 or .tflite")
-    parser.add_argument("dataset", help="folder of photos and masks")
+    parser.add_argument("dataset", help="folder of photos and masks, or of clips")
     parser.add_argument(
         "--part", default="val", choices=("val", "train", "all"), help="which photos to measure"
     )
@@ -42,11 +46,14 @@ def main() -> int:
     from utils import evaluation, segmenter
     from utils.files import write_json, write_text
 
+    clips = evaluation.find_clips(Path(args.dataset))
+    if clips:
+        return measure_clips(args, clips)
     pairs = choose_pairs(args)
     network = segmenter.open(args.model, args.threads)
     print(f"{Path(args.model).name}: {network}, {len(pairs)} photos")
     network.warm_up()
-    rows = evaluation.evaluate(network, pairs)
+    rows = evaluation.evaluate(network, pairs, matting=True)
     sources = {name: evaluation.mean(some) for name, some in evaluation.groups(rows)}
     summary = {
         "model": Path(args.model).name,
@@ -63,6 +70,25 @@ def main() -> int:
     write_text(f"{stem}_eval.csv", table(rows))
     write_worst(Path(f"{stem}_worst.png"), network, pairs, rows)
     print(f"written: {stem}_eval.json, _eval.csv, _worst.png")
+    return 0
+
+
+def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
+    """Steadiness of the network on videos, frame after frame."""
+    from utils import evaluation, segmenter
+    from utils.files import write_json
+
+    network = segmenter.open(args.model, args.threads)
+    print(f"{Path(args.model).name}: {network}, {len(paths)} clips")
+    rows = evaluation.evaluate_clips(network, paths)
+    summary = evaluation.mean_steadiness(rows)
+    print(f"{'clip':<40}" + "".join(f"{name:>15}" for name in summary))
+    for row in [*rows, {"clip": "all", **summary}]:
+        cells = (f"{row[name]:>15.3f}" if name in row else f"{'-':>15}" for name in summary)
+        print(f"{row['clip'][:38]:<40}" + "".join(cells))
+    target = Path(args.out) / f"{Path(args.model).name.replace('.', '_')}_clips.json"
+    write_json(target, {"model": Path(args.model).name, **summary, "clips": rows})
+    print(f"written: {target} (flicker and mad x1000, dtssd x100)")
     return 0
 
 
@@ -83,12 +109,13 @@ def choose_pairs(args: argparse.Namespace) -> list:
 
 
 def print_table(summary: dict) -> None:
-    from utils.metrics import METRICS
+    from utils.metrics import MATTING, METRICS
 
-    print(f"{'source':<12}" + "".join(f"{name:>14}" for name in METRICS))
+    names = [*METRICS, *MATTING]
+    print(f"{'source':<12}" + "".join(f"{name:>14}" for name in names))
     for name, scores in {**summary["sources"], "all": summary}.items():
-        print(f"{name:<12}" + "".join(f"{scores[metric]:>14.4f}" for metric in METRICS))
-    print(f"IoU over the whole set {summary['set_iou']:.4f} (mad, mse x1000)")
+        print(f"{name:<12}" + "".join(f"{scores[metric]:>14.4f}" for metric in names))
+    print(f"IoU over the whole set {summary['set_iou']:.4f} (mad, mse x1000; grad, conn /1000)")
     print(f"network alone: p50 {summary['p50_ms']:.1f} ms, p95 {summary['p95_ms']:.1f} ms")
 
 

@@ -1,5 +1,6 @@
 """Each metric against a case worked out by hand."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,3 +93,78 @@ def test_ranges_symmetry_and_identity(a: np.ndarray, b: np.ndarray) -> None:
         assert 0 <= value <= (1000 if name in ("mad", "mse") else 1)
         assert value == pytest.approx(metrics.METRICS[name](b, a), abs=1e-6)
         assert metrics.METRICS[name](a, a) == (0 if name in ("mad", "mse") else 1)
+
+
+def test_grad_of_a_moved_edge() -> None:
+    """Of equal pictures 0; of an edge against nothing the Gaussian derivative's energy, row by row."""
+    edge = np.zeros((40, 60), np.float32)
+    edge[:, 30:] = 1
+    assert metrics.grad(edge, edge) == 0
+    # A step smoothed by a Gaussian has the Gaussian itself as slope: its squares sum to 1/(2 sigma sqrt(pi)).
+    energy = 40 / (2 * 1.4 * np.sqrt(np.pi))
+    assert metrics.grad(edge, np.zeros_like(edge)) == pytest.approx(energy / 1000, rel=0.03)
+
+
+def test_conn_counts_what_hangs_loose() -> None:
+    truth = square(2, 2, 10)
+    loose = truth.copy()
+    loose[16:18, 16:18] = 0.6  # four pixels apart from the person: all of their 0.6 is unconnected
+    assert metrics.conn(truth, truth) == 0
+    assert metrics.conn(loose, truth) == pytest.approx(4 * 0.6 / 1000, rel=1e-4)
+    faint = truth.copy()
+    faint[16:18, 16:18] = 0.1  # below theta
+    assert metrics.conn(faint, truth) == 0
+
+
+def test_conn_of_a_paler_part() -> None:
+    """Half of the person at 0.5: it hangs on up to 0.5, and the truth's other half is loose above."""
+    truth, found = square(2, 2, 10), square(2, 2, 10)
+    found[2:12, 7:12] = 0.5
+    assert metrics.conn(found, truth) == pytest.approx(50 * 0.5 / 1000, rel=1e-4)
+
+
+def frame(value: int = 100, size: int = 64) -> np.ndarray:
+    return np.full((size, size, 3), value, np.uint8)
+
+
+def test_flicker_looks_where_the_picture_stood_still() -> None:
+    before, now = frame(), frame()
+    now[:, :32] = 200  # the left half changed
+    alpha_before = np.zeros((64, 64), np.float32)
+    alpha = alpha_before.copy()
+    alpha[:, :20] = 1  # a change of alpha there is not flicker
+    assert metrics.flicker(before, now, alpha_before, alpha) == 0
+    alpha[:, 48:] = 0.25
+    still = metrics.flicker(before, now, alpha_before, alpha)
+    # The blur and the margin take some columns right of 32: 16 of about 24 changed by .25
+    assert 1000 * 0.25 * 16 / 32 <= still <= 1000 * 0.25 * 16 / 16
+    assert metrics.flicker(frame(), frame(), alpha, alpha) == 0
+    assert metrics.flicker(frame(0), frame(255), alpha, alpha) is None
+
+
+def test_flicker_forgives_sensor_noise() -> None:
+    """Grain of a webcam is no motion: the pixels still count as still."""
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(rng.normal(120, 4, (64, 64, 3)), 0, 255).astype(np.uint8) for _ in range(2)]
+    half = np.full((64, 64), 0.5, np.float32)
+    assert metrics.flicker(*noisy, half, half + 0.1) == pytest.approx(100, abs=0.1)
+
+
+def test_temporal_consistency_follows_motion() -> None:
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (96, 96, 3)).astype(np.uint8), (0, 0), 2)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    before, now = texture[10:74, 10:74].copy(), texture[10:74, 6:70].copy()  # moved 4 pixels to the right
+    alpha_before, alpha = square(20, 20, 20, 64), square(20, 24, 20, 64)
+    moved = metrics.temporal_consistency(before, now, alpha_before, alpha)
+    stuck = metrics.temporal_consistency(before, now, alpha_before, alpha_before)
+    assert moved > 0.95
+    assert stuck < 0.75
+
+
+def test_dtssd_by_hand() -> None:
+    a, b = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
+    b[0, 0] = 1  # one of 16 pixels appears, the truth stands still: sqrt(1/16)
+    assert metrics.dtssd(a, b, a, a) == pytest.approx(100 * 0.25)
+    assert metrics.dtssd(a, b, a, b) == 0
+    assert metrics.dtssd(b, a, b, a) == 0

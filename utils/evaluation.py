@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
+from utils import clips, metrics
 from utils.cli import progress
+from utils.clips import Moment
 from utils.dataset import Pair
 from utils.images import read_image, read_mask
 from utils.metrics import METRICS, score
 from utils.segmenter import Segmenter
+from utils.video import list_videos, read_video
 
 GROUP_SIZE = 5
 MAX_GROUPS = 8
+STEADINESS = ("flicker", "tc", "dtssd", "iou", "mad", "iou_after_cut")
+RECOVERED = slice(3, 8)  # frames after a cut by which the scene before must be forgotten
 
 
-def evaluate(segmenter: Segmenter, pairs: list[Pair], label: str = "eval") -> list[dict]:
-    """One row a photo: stem, every metric, and the network's milliseconds."""
+def evaluate(
+    segmenter: Segmenter, pairs: list[Pair], label: str = "eval", matting: bool = False
+) -> list[dict]:
+    """One row a photo: stem, every metric (Grad and Conn with `matting`), the network's milliseconds."""
     rows = []
     for pair in progress(pairs, label):
         alpha = segmenter(read_image(pair.image))
@@ -26,13 +34,68 @@ def evaluate(segmenter: Segmenter, pairs: list[Pair], label: str = "eval") -> li
         milliseconds = segmenter.milliseconds["network"]
         found, true = alpha > 0.5, truth > 0.5
         counts = {"both": int((found & true).sum()), "either": int((found | true).sum())}
-        rows.append({"stem": pair.stem, **score(alpha, truth), **counts, "milliseconds": milliseconds})
+        rows.append(
+            {"stem": pair.stem, **score(alpha, truth, matting), **counts, "milliseconds": milliseconds}
+        )
     return rows
 
 
 def mean(rows: list[dict]) -> dict[str, float]:
     """Mean of each metric over the photos."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+    names = [name for name in (*METRICS, *metrics.MATTING) if name in rows[0]]
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def find_clips(path: Path) -> list[Path]:
+    """Videos and clip folders (`utils/clips.py`) that `path` is or holds; none if it is a dataset."""
+    return list_videos(path) + (clips.list_clips(path) if path.is_dir() else [])
+
+
+def evaluate_clips(segmenter: Segmenter, paths: list[Path]) -> list[dict]:
+    """One row a clip, see `steadiness`. Raises VideoError, ImageError."""
+    rows = []
+    for path in progress(paths, "clips"):
+        if path.is_dir():
+            moments, facts = clips.read_clip(path)
+            rows.append({"clip": path.name, **steadiness(segmenter, moments, facts["cut"])})
+        else:
+            frames = (Moment(frame, None) for frame in read_video(path))
+            rows.append({"clip": path.name, **steadiness(segmenter, frames)})
+    return rows
+
+
+def steadiness(segmenter: Segmenter, moments: Iterable[Moment], cut: int | None = None) -> dict[str, float]:
+    """Flicker, temporal consistency (tc) and, with truth, dtssd, IoU and MAD: means over the frames.
+
+    A network with a fourth channel gets its own last alpha as prior. `cut`: the frame at which another
+    scene begins; `iou_after_cut` is the mean of the frames 3 to 7 after it, and the change at the cut itself does
+    not count as unsteady.
+    """
+    values: dict[str, list[float]] = {}
+    before, alpha_before = None, None
+    for number, now in enumerate(moments):
+        alpha = segmenter(now.frame, alpha_before)
+        found: dict[str, float | None] = {}
+        if before is not None and number != cut:
+            pair = (before.frame, now.frame, alpha_before, alpha)
+            found |= {"flicker": metrics.flicker(*pair), "tc": metrics.temporal_consistency(*pair)}
+            if now.alpha is not None:
+                found["dtssd"] = metrics.dtssd(alpha_before, alpha, before.alpha, now.alpha)
+        if now.alpha is not None:
+            found |= {"iou": metrics.iou(alpha, now.alpha), "mad": metrics.mad(alpha, now.alpha)}
+            if cut is not None and RECOVERED.start <= number - cut < RECOVERED.stop:
+                found["iou_after_cut"] = found["iou"]
+        for name, value in found.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+        before, alpha_before = now, alpha
+    return {name: float(np.mean(values[name])) for name in STEADINESS if name in values}
+
+
+def mean_steadiness(rows: list[dict]) -> dict[str, float]:
+    """Mean over the clips that have each figure."""
+    found = {name: [row[name] for row in rows if name in row] for name in STEADINESS}
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
 def set_iou(rows: list[dict]) -> float:

@@ -54,6 +54,74 @@ def mse(alpha: np.ndarray, truth: np.ndarray) -> float:
     return 1000 * float(((alpha - truth) ** 2).mean())
 
 
+def grad(alpha: np.ndarray, truth: np.ndarray) -> float:
+    """Squared difference of the gradients' magnitudes (Gaussian derivative, sigma 1.4), summed, / 1000.
+
+    Source: Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting", CVPR 2009.
+    """
+    from scipy.ndimage import gaussian_gradient_magnitude
+
+    found, true = (gaussian_gradient_magnitude(a, 1.4, mode="nearest") for a in (alpha, truth))
+    return float(((found - true) ** 2).sum()) / 1000
+
+
+def conn(alpha: np.ndarray, truth: np.ndarray, step: float = 0.1, theta: float = 0.15) -> float:
+    """Difference in how strongly pixels hang together with the largest common piece, summed, / 1000.
+
+    A pixel's level is the highest threshold at which it still belongs to that piece; what its alpha
+    has above the level (if at least `theta`) counts as unconnected. Source: as `grad`.
+    """
+    level = np.ones(alpha.shape, np.float32)
+    inside = np.ones(alpha.shape, bool)
+    for number in range(1, round(1 / step) + 1):
+        both = ((alpha >= number * step) & (truth >= number * step)).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(both, connectivity=4)
+        largest = 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if count > 1 else -1
+        level[inside & (labels != largest)] = (number - 1) * step
+        inside &= labels == largest
+    excess = [values - level for values in (alpha, truth)]
+    connected = [1 - gap * (gap >= theta) for gap in excess]
+    return float(np.abs(connected[0] - connected[1]).sum()) / 1000
+
+
+def flicker(before: np.ndarray, now: np.ndarray, alpha_before: np.ndarray, alpha: np.ndarray) -> float | None:
+    """Mean |alpha(t) - alpha(t-1)| x 1000 where the picture stood still; needs no truth.
+
+    `before` and `now` are frames uint8 [H, W, 3]. A pixel stood still if no smoothed grey difference
+    around it exceeds 3 of 255. None if less than a hundredth of the picture did.
+    """
+    change = cv2.absdiff(*(cv2.GaussianBlur(_grey(frame), (0, 0), 2) for frame in (before, now)))
+    still = cv2.dilate(change, np.ones((9, 9), np.uint8)) <= 3
+    if still.mean() < 0.01:
+        return None
+    return 1000 * float(np.abs(alpha - alpha_before)[still].mean())
+
+
+def temporal_consistency(
+    before: np.ndarray, now: np.ndarray, alpha_before: np.ndarray, alpha: np.ndarray
+) -> float:
+    """IoU of the mask with the one before, moved along the optic flow (DIS) of the frames.
+
+    Source: PP-HumanSeg (Chu et al., WACV 2022 workshops) measures its video networks so.
+    """
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    moved = flow.calc(_grey(now), _grey(before), None)
+    y, x = np.indices(alpha.shape, np.float32)
+    warped = cv2.remap(
+        alpha_before, x + moved[..., 0], y + moved[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return _iou(warped > 0.5, alpha > 0.5)
+
+
+def dtssd(alpha_before: np.ndarray, alpha: np.ndarray, truth_before: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square of the error in alpha's change from frame to frame, x 100.
+
+    Source: Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015.
+    """
+    error = (alpha - alpha_before) - (truth - truth_before)
+    return 100 * float(np.sqrt((error**2).mean()))
+
+
 def pixel_accuracy(alpha: np.ndarray, truth: np.ndarray) -> float:
     """Share of pixels on the right side of 0.5."""
     return float(((alpha > 0.5) == (truth > 0.5)).mean())
@@ -69,10 +137,18 @@ METRICS = {
     "accuracy": pixel_accuracy,
 }
 
+# Slower, and only telling where the truth is a soft matte
+MATTING = {"grad": grad, "conn": conn}
 
-def score(alpha: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """All metrics of one picture by name."""
-    return {name: metric(alpha, truth) for name, metric in METRICS.items()}
+
+def score(alpha: np.ndarray, truth: np.ndarray, matting: bool = False) -> dict[str, float]:
+    """All metrics of one picture by name; Grad and Conn with `matting`."""
+    chosen = {**METRICS, **MATTING} if matting else METRICS
+    return {name: metric(alpha, truth) for name, metric in chosen.items()}
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
