@@ -122,25 +122,28 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
 
     The network is rebuilt from its card and only numbers are read from the file, so code hidden in
     it (Lambda layers, pickles) is never run. ``overrides`` change the card's architecture: for
-    instance ``input_size=(256, 256)`` or ``output_stride=8``. Raises ValueError on any other file.
+    instance ``input_size=(256, 256)`` or ``output_stride=8``. With ``channels=4`` a network of three
+    is given a fourth that it does not look at yet. Raises ValueError on any other file.
     """
     path = Path(path)
     architecture = dict(cards.read(path).get("architecture") or {})
     if not architecture.get("name"):
         raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
+    stored = architecture.get("channels", 3)
     options = dict(architecture.get("options") or {})
     for key, value in overrides.items():
         (architecture if key in ("input_size", "channels") else options)[key] = value
-    size = architecture.get("input_size")
-    network = create(architecture["name"], size and tuple(size), architecture.get("channels", 3), **options)
+    name, channels = architecture["name"], architecture.get("channels", 3)
+    size = tuple(architecture.get("input_size") or ()) or None
+    network = create(name, size, min(stored, channels), **options)
     try:
         with cards.weights_file(path) as weights:
             network.load_weights(weights)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path}: its weights do not fit {architecture['name']}: it is damaged or from another version"
+            f"{path}: its weights do not fit {name}: it is damaged or from another version"
         ) from error
-    return network
+    return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
 
 def logits(network: keras.Model) -> keras.Model:
@@ -169,6 +172,16 @@ def _check_size(name: str, size: tuple[int, int], multiple: int) -> None:
             f"{name} cannot take {'x'.join(map(str, size))}: sides must be multiples of {multiple}; "
             f"the nearest that work are {'x'.join(map(str, near))} and {'x'.join(map(str, above))}"
         )
+
+
+def _widened(donor: keras.Model, wide: keras.Model) -> keras.Model:
+    """`wide` with the weights of `donor`; those of the input channels it has more are zero."""
+    from models import blocks
+
+    for source, target in zip(donor.layers, wide.layers, strict=True):
+        pairs = zip(source.get_weights(), target.weights, strict=True)
+        target.set_weights([blocks.fit(values, variable.shape) for values, variable in pairs])
+    return wide
 
 
 def _weights_name(path: Path) -> Path:

@@ -142,5 +142,13 @@ def interpolation(before: int, after: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(before))).astype("float32")
 
 
+def fit(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`values` cut or zero-padded to `shape`, from the first element of every axis."""
+    result = np.zeros(shape, values.dtype)
+    common = tuple(slice(0, min(a, b)) for a, b in zip(values.shape, shape, strict=True))
+    result[common] = values[common]
+    return result
+
+
 def _three(value: float | list[float]) -> list[float]:
     return list(value) if isinstance(value, (list, tuple)) else [value] * 3

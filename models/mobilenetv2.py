@@ -8,11 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import KerasTensor, layers
 
 import models
-from models.blocks import batch_norm
+from models import blocks
 
 # (output channels before width scaling, stride) of blocks 0..16
 BLOCKS = (
@@ -41,7 +40,7 @@ def encoder(
     def conv_bn(x: KerasTensor, filters: int, name: str, norm: str, **how: object) -> KerasTensor:
         kernel, stride = how.get("kernel", 1), how.get("stride", 1)
         x = layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=name)(x)
-        return batch_norm(x, norm, epsilon)
+        return blocks.batch_norm(x, norm, epsilon)
 
     def relu(x: KerasTensor, name: str) -> KerasTensor:
         return layers.ReLU(relu_max, name=name)(x)
@@ -61,7 +60,7 @@ def encoder(
         x = layers.DepthwiseConv2D(
             3, stride, "same", use_bias=False, dilation_rate=block_dilation, name=prefix + "depthwise"
         )(x)
-        x = relu(batch_norm(x, prefix + "depthwise_BN", epsilon), prefix + "depthwise_relu")
+        x = relu(blocks.batch_norm(x, prefix + "depthwise_BN", epsilon), prefix + "depthwise_relu")
         x = conv_bn(x, filters, prefix + "project", prefix + "project_BN")
         if stride == 1 and skip.shape[-1] == filters and index:
             x = layers.Add(name=prefix + "add")([skip, x])
@@ -110,17 +109,9 @@ def copy_by_name(donor: keras.Model, network: keras.Model, prefixes: tuple[str, 
     for layer in matched:
         target = own[layer.name]
         target.set_weights(
-            [fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)]
+            [blocks.fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)]
         )
     return len(matched)
-
-
-def fit(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`values` cut or zero-padded to `shape`, from the first element of every axis."""
-    result = np.zeros(shape, values.dtype)
-    common = tuple(slice(0, min(a, b)) for a, b in zip(values.shape, shape, strict=True))
-    result[common] = values[common]
-    return result
 
 
 def _line(error: Exception) -> str:

@@ -12,8 +12,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from models.blocks import batch_norm, conv_bn, depthwise_bn
-from models.mobilenetv2 import fit
+from models.blocks import batch_norm, conv_bn, depthwise_bn, fit
 
 # (stride, channels inside the block, channels out before width scaling) of blocks 0..10
 BLOCKS = (

@@ -64,6 +64,9 @@ def test_priors_are_blank_often_and_close_otherwise() -> None:
     kept = [p for p in priors if p.any()]
     assert all(0 <= p.min() <= p.max() <= 1 + 1e-6 for p in kept)
     assert 0.01 < np.mean([np.abs(p - alpha).mean() for p in kept]) < 0.2
+    other = np.full_like(alpha, 0.5)
+    mixed = [augment.jittered_prior(alpha, np.random.default_rng(seed), other=other) for seed in range(200)]
+    assert 8 < sum(np.array_equal(prior, other) for prior in mixed) < 35
 
 
 def test_estimated_foreground_has_no_fringe() -> None:

@@ -479,7 +479,7 @@ def test_mobilenetv2_start(name: str, tmp_path: Path) -> None:
     assert set(theirs) - shared <= {"Conv_1", "Conv_1_bn"}
     for layer in shared:
         for a, b in zip(ours[layer], theirs[layer], strict=True):
-            np.testing.assert_array_equal(a, mobilenetv2.fit(b, a.shape))
+            np.testing.assert_array_equal(a, blocks.fit(b, a.shape))
     assert np.all(ours["Conv1"][0][:, :, 3] == 0)
     assert name == "deeplab" or ours["block_2_project"][0].shape == theirs["block_2_project"][0].shape
 
@@ -495,6 +495,20 @@ def test_start_from_a_network_of_ours(tmp_path: Path) -> None:
         for a, b in zip(ours[layer], theirs[layer], strict=True):
             np.testing.assert_array_equal(a, b)
     assert not np.array_equal(ours["logits"][0], theirs["logits"][0])
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_fpn", "portrait_net"])
+def test_a_prior_is_added_to_a_trained_network(name: str, tmp_path: Path) -> None:
+    """Opened with four channels, a network of three answers as before, whatever the prior says."""
+    donor = built(case_of(name))
+    path = tmp_path / "donor.keras"
+    models.save(donor, path, {"architecture": models.describe(name, (SIDE, SIDE))})
+    network = models.load(path, channels=4)
+    x = pixels(1, 4)
+    np.testing.assert_allclose(outputs(network, x)[0], outputs(donor, x[..., :3])[0], atol=1e-5)
+    models.save(network, path, {"architecture": models.describe(name, (SIDE, SIDE), 4)})
+    with pytest.raises(ValueError, match="do not fit"):
+        models.load(path, channels=3)
 
 
 def test_portrait_net_start_gives_the_same_features(tmp_path: Path) -> None:

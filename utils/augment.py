@@ -149,13 +149,19 @@ def texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def jittered_prior(alpha: np.ndarray, rng: np.random.Generator, blank: float = 0.4) -> np.ndarray:
+def jittered_prior(
+    alpha: np.ndarray, rng: np.random.Generator, blank: float = 0.4, other: np.ndarray | None = None
+) -> np.ndarray:
     """A plausible previous alpha for the fourth channel: often blank, else moved, blurred, resized.
 
-    Imperfect priors keep a network from copying its own mistakes on (FACTS: HiLens' article).
+    Imperfect priors keep a network from copying its own mistakes on; so does, one time in ten, the
+    alpha of some `other` picture, as after a cut. Source of blank and moved priors: the HiLens MODNet article.
     """
-    if rng.random() < blank:
+    draw = rng.random()
+    if draw < blank:
         return np.zeros_like(alpha)
+    if other is not None and draw > 0.9:
+        return other.copy()
     size = alpha.shape
     matrix = cv2.getRotationMatrix2D(
         (size[1] / 2, size[0] / 2), rng.normal(0, 4), np.exp(rng.normal(0, 0.05))

@@ -73,7 +73,8 @@ class Batches(keras.utils.PyDataset):
             rng = np.random.default_rng((self.seed, self.epoch, index, row))
             pixels[row, ..., :3], alphas[row, ..., 0], weights[row] = self.sample(self.pairs[number], rng)
             if self.channels == 4:
-                pixels[row, ..., 3] = 255 * augment.jittered_prior(alphas[row, ..., 0], rng)
+                other = alphas[row - 1, ..., 0] if row else None
+                pixels[row, ..., 3] = 255 * augment.jittered_prior(alphas[row, ..., 0], rng, other=other)
         return pixels, alphas, weights
 
     def sample(self, pair: Pair, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
