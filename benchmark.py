@@ -1,7 +1,7 @@
 """python benchmark.py checkpoints/portrait_float32.tflite checkpoints/portrait_int8.tflite
 
-Parameters, file size and latency of model files, or of architectures by name (built with random
-weights: speed does not depend on them), on this machine and on each number of threads.
+Parameters, file size and latency of model files of any kind, or of architectures by name (built with
+random weights: speed does not depend on them), on this machine and on each number of threads.
 
 All networks take turns, run by run, so that a busy moment slows all of them alike; the ratio is to
 MediaPipe's selfie segmenter, measured in the same turns where the package mediapipe is installed or
@@ -37,14 +37,14 @@ class Contender:
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "models", nargs="*", help=".tflite files or architecture names; default: every architecture"
+        "models", nargs="*", help="model files or architecture names; default: every architecture"
     )
     parser.add_argument(
-        "--threads", type=cli.positive, nargs="+", default=[1, 2], help="thread counts to measure"
+        "--threads", type=cli.threads, nargs="+", default=[1, 2], help="thread counts to measure"
     )
     parser.add_argument("--runs", type=cli.positive, default=300, help="timed runs of each network")
     parser.add_argument("--warm-up", type=cli.positive, default=50, help="runs before them")
-    parser.add_argument("--seconds", type=float, default=60, help="at most this long a thread count")
+    parser.add_argument("--seconds", type=cli.above_zero, default=60, help="at most this long a thread count")
     parser.add_argument("--peer", metavar="FILE", help="MediaPipe's selfie_segmentation.tflite")
     parser.add_argument(
         "--feed", metavar="DATASET", help="time training steps on it and on a cached batch instead"
@@ -62,11 +62,13 @@ def main() -> int:
 
     if args.feed:
         return report_feed(args)
+    from utils import peers
+
     peer = find_peer(args.peer)
     with tempfile.TemporaryDirectory() as folder:
         contenders = [open_contender(model, Path(folder)) for model in args.models or architectures()]
         if peer:
-            contenders.append(Contender("MediaPipe selfie (peer)", peer))
+            contenders.append(Contender(f"{peer.stem} (peer)", peers.prepare(peer, Path(folder))))
         else:
             print("note: no ratios: mediapipe is not installed and --peer names no file")
         times = {threads: measure(contenders, threads, args) for threads in args.threads}
@@ -120,47 +122,42 @@ def find_peer(path: str | None) -> Path | None:
 
 def open_contender(model: str, folder: Path) -> Contender:
     """A file as it is; a name is built, folded and exported first. Raises ValueError."""
-    from models import card as cards
+    import models
 
     path = Path(model)
-    if path.suffix == ".tflite":
-        card = cards.read(path)
+    if path.suffix:
+        card = models.cards.read(path)
         known = card.get("metrics", {})
         return Contender(path.name, path, parameters=card.get("parameters"), iou=known.get("iou"))
-    import models
+    if model not in models.names():
+        raise ValueError(f"{model}: give a model file or one of {', '.join(models.names())}")
     from utils import backend, exporting, fold
 
-    if path.suffix or model not in models.names():
-        raise ValueError(f"{model}: give a .tflite file or one of {', '.join(models.names())}")
     backend.choose()
     network = models.create(model)
     target = folder / f"{model}.tflite"
     print(f"building {model}", flush=True)
     with exporting.saved_model(fold.fold(network, "own")) as saved:
-        target.write_bytes(exporting.convert(saved, "tflite", lambda: iter(())))
+        exporting.write(target, exporting.convert(saved, "tflite", lambda: iter(())), {"name": model})
     return Contender(model, target, parameters=network.count_params())
 
 
 def measure(contenders: list[Contender], threads: int, args: argparse.Namespace) -> list[list[float]]:
     """Milliseconds of each run of each network, taken in turns."""
     import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
 
-    interpreters = []
-    for contender in contenders:
-        interpreter = Interpreter(model_path=str(contender.path), num_threads=threads)
-        interpreter.allocate_tensors()
-        entry = interpreter.get_input_details()[0]
-        contender.size = "x".join(map(str, entry["shape"][1:3]))
-        noise = np.random.default_rng(0).random(entry["shape"]) * 255
-        interpreter.set_tensor(entry["index"], noise.astype(entry["dtype"]))
-        interpreters.append(interpreter)
+    from utils import segmenter
+
+    networks = [segmenter.open(contender.path, threads) for contender in contenders]
+    for contender, network in zip(contenders, networks, strict=True):
+        contender.size = "x".join(map(str, network.size))
+    noise = [np.random.default_rng(0).random((1, *n.size, n.channels), np.float32) * 255 for n in networks]
     times: list[list[float]] = [[] for _ in contenders]
     began = time.perf_counter()
     for turn in cli.progress(range(args.warm_up + args.runs), f"{threads} threads", unit="turn"):
-        for interpreter, record in zip(interpreters, times, strict=True):
+        for network, pixels, record in zip(networks, noise, times, strict=True):
             start = time.perf_counter()
-            interpreter.invoke()
+            network.infer(pixels)
             record.append(1000 * (time.perf_counter() - start))
         if time.perf_counter() - began > args.seconds and turn > 10:
             break

@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
     parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
-    parser.add_argument("--threads", type=cli.positive, default=os.cpu_count(), help="threads of the network")
+    parser.add_argument("--threads", type=cli.threads, default=os.cpu_count(), help="threads of the network")
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
     return parser.parse_args()
 

@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--photos", type=cli.positive, default=64, help="photos to use at most")
     parser.add_argument(
-        "--threads", type=cli.positive, default=os.cpu_count(), help="threads of the comparison"
+        "--threads", type=cli.threads, default=os.cpu_count(), help="threads of the comparison"
     )
     return parser.parse_args()
 

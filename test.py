@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--save", default="composite", help=f"comma-separated: {','.join(KINDS)}")
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
-    parser.add_argument("--threads", type=cli.positive, default=os.cpu_count(), help="threads of the network")
+    parser.add_argument("--threads", type=cli.threads, default=os.cpu_count(), help="threads of the network")
     args = parser.parse_args()
     args.save = [kind.strip() for kind in args.save.split(",")]
     if not args.save or set(args.save) - set(KINDS):

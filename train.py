@@ -52,9 +52,13 @@ def arguments() -> argparse.Namespace:
     add("--composite", type=float, default=0.3, help="share of photos given a new background")
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=cli.positive, default=30, help="passes over the photos")
-    add("--minutes", type=float, help="train this long instead, whatever the epochs")
+    add("--minutes", type=cli.above_zero, help="train this long instead, whatever the epochs")
     add("--batch", type=cli.positive, default=16, help="photos a step")
-    add("--rate", type=float, help="peak learning rate; default 1e-3, or 5e-4 from pretrained weights")
+    add(
+        "--rate",
+        type=cli.above_zero,
+        help="peak learning rate; default 1e-3, or 5e-4 from pretrained weights",
+    )
     add("--decay", type=float, default=0.01, help="weight decay of convolution kernels")
     add("--boundary", type=float, default=3.0, help="extra weight of pixels near the true boundary")
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
@@ -65,6 +69,9 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.dataset) == bool(args.resume):
         parser.error("give a DATASET, or --resume RUN")
+    changed = [name for name, value in vars(args).items() if value != parser.get_default(name)]
+    if args.resume and changed != ["resume"]:
+        parser.error("--resume goes on with the run's own settings: leave out all others")
     return args
 
 
@@ -101,8 +108,13 @@ def main() -> int:
     )
     run.mkdir(parents=True, exist_ok=True)
     if args.resumed:
-        with zipfile.ZipFile(run / "last.keras") as archive:
-            trainer.restore(archive.read("state.npz"))
+        try:
+            with zipfile.ZipFile(run / "last.keras") as archive:
+                trainer.restore(archive.read("state.npz"))
+        except KeyError as error:
+            raise ValueError(
+                f"{run / 'last.keras'} holds no training state: start a new run with --init"
+            ) from error
         print(f"going on after epoch {trainer.epoch}")
     else:
         save_settings(run, args)
@@ -138,7 +150,6 @@ def finish_epoch(run, args, architecture, trainer, validation, row, log) -> None
             trainer.best = row["score"]
     trainer.seconds += time.perf_counter() - began
     trainer.history.append(row)
-    models.save(trainer.network, run / "last.keras", card, trainer.state())
     text = io.StringIO()
     writer = csv.DictWriter(text, ["epoch", *(key for key in row if key != "epoch")])
     writer.writeheader()
@@ -146,6 +157,8 @@ def finish_epoch(run, args, architecture, trainer, validation, row, log) -> None
     write_text(run / "log.csv", text.getvalue())
     log.write(row, trainer.epoch)
     plot_curves(run / "curves.png", trainer.history)
+    # Last, so that an epoch which counts as done has left all its traces.
+    models.save(trainer.network, run / "last.keras", card, trainer.state())
     by_source = "".join(
         f", {name} {evaluation.mean(some)['iou']:.4f} / {evaluation.mean(some)['boundary_iou']:.4f}"
         for name, some in evaluation.groups(rows)
@@ -183,6 +196,8 @@ def load_settings(run: Path) -> argparse.Namespace:
         settings = json.loads((run / "settings.json").read_text())
     except FileNotFoundError as error:
         raise ValueError(f"{run} holds no settings.json: it is not a run folder") from error
+    if not isinstance(settings, dict) or "model" not in settings:
+        raise ValueError(f"{run / 'settings.json'}: not the settings of a run")
     # Killed within the first epoch there is nothing to go on from: start again, same settings.
     return argparse.Namespace(**settings, resumed=(run / "last.keras").exists())
 

@@ -92,7 +92,10 @@ def create(
     if weights is not None and not REGISTRY[name].encoder:
         raise ValueError(f"{name} has no pretrained encoder: leave weights out")
     module = importlib.import_module(f"models.{name}")
-    network = module.build(tuple(architecture["input_size"]), channels, **options)
+    try:
+        network = module.build(tuple(architecture["input_size"]), channels, **options)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be built with the options {options}") from error
     if weights is not None:
         module.load_encoder(network, weights, **options)
     return network
@@ -106,8 +109,11 @@ def save(network: keras.Model, path: str | Path, card: dict[str, Any], state: by
     path = Path(path)
     with cards.replacing(path) as temporary:
         if path.suffix == ".h5":
-            network.save_weights(_weights_name(temporary))
-            _weights_name(temporary).replace(temporary)
+            try:
+                network.save_weights(_weights_name(temporary))
+                _weights_name(temporary).replace(temporary)
+            finally:
+                _weights_name(temporary).unlink(missing_ok=True)
             cards.write_h5(temporary, card)
             return
         network.save(temporary)
@@ -126,20 +132,24 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     is given a fourth that it does not look at yet. Raises ValueError on any other file.
     """
     path = Path(path)
-    architecture = dict(cards.read(path).get("architecture") or {})
-    if not architecture.get("name"):
+    architecture = cards.read(path).get("architecture")
+    if not isinstance(architecture, dict) or not architecture.get("name"):
         raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
-    stored = architecture.get("channels", 3)
-    options = dict(architecture.get("options") or {})
-    for key, value in overrides.items():
-        (architecture if key in ("input_size", "channels") else options)[key] = value
-    name, channels = architecture["name"], architecture.get("channels", 3)
-    size = tuple(architecture.get("input_size") or ()) or None
-    network = create(name, size, min(stored, channels), **options)
+    try:
+        stored = architecture.get("channels", 3)
+        options = dict(architecture.get("options") or {})
+        architecture = dict(architecture)
+        for key, value in overrides.items():
+            (architecture if key in ("input_size", "channels") else options)[key] = value
+        name, channels = architecture["name"], architecture.get("channels", 3)
+        size = tuple(architecture.get("input_size") or ()) or None
+        network = create(name, size, min(stored, channels), **options)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: its model card is damaged") from error
     try:
         with cards.weights_file(path) as weights:
             network.load_weights(weights)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zip, zlib, HDF5 and Keras each have errors of their own
         raise ValueError(
             f"{path}: its weights do not fit {name}: it is damaged or from another version"
         ) from error

@@ -159,3 +159,13 @@ def test_full_disk_leaves_nothing(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert "File too large" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cut_out_with_a_palette_is_its_alpha(tmp_path: Path) -> None:
+    """What pngquant makes of a cut-out: a palette whose first colours are transparent."""
+    alpha = np.zeros((24, 40), np.uint8)
+    alpha[:, 20:] = 255
+    cut = Image.fromarray(np.dstack([ramp(), alpha])).quantize(64)
+    cut.save(tmp_path / "cut.png")
+    assert Image.open(tmp_path / "cut.png").mode == "P"
+    assert np.array_equal(images.read_mask(tmp_path / "cut.png"), alpha / np.float32(255))

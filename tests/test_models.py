@@ -362,6 +362,25 @@ def test_code_in_a_file_is_never_run(saved: Path, tmp_path: Path) -> None:
     assert not canary.exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input_size": 192},
+        {"input_size": ["a", "b"]},
+        {"name": ["x"]},
+        {"options": 3},
+        {"options": {"no": 1}},
+    ],
+    ids=str,
+)
+def test_cards_that_make_no_sense_are_refused(saved: Path, tmp_path: Path, change: dict) -> None:
+    card = models.cards.read(saved)
+    card["architecture"] |= change
+    rewrite(saved, tmp_path / "odd.keras", card=json.dumps(card).encode())
+    with pytest.raises(ValueError):  # noqa: PT011 - each with its own reason
+        models.load(tmp_path / "odd.keras")
+
+
 def test_damaged_files_are_refused(saved: Path, tmp_path: Path) -> None:
     target = tmp_path / "damaged.keras"
     whole = saved.read_bytes()

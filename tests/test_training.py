@@ -18,7 +18,7 @@ from utils.dataset import find_pairs
 
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
-from utils import evaluation, training  # noqa: E402
+from utils import augment, evaluation, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
@@ -112,12 +112,34 @@ def test_run_folder_is_complete(run: Path) -> None:
     log = (run / "log.csv").read_text().splitlines()
     assert len(log) == 4
     assert {"loss", "iou", "boundary_iou", "rate", "images_per_second"} <= set(log[0].split(","))
-    assert list((run / "tensorboard").iterdir())
+    assert sum(b"boundary_iou" in event for event in events(run / "tensorboard")) == 3
     card = models.cards.read(run / "best.keras")
     assert card["architecture"]["name"] == "mobilenetv2_fpn"
     assert card["settings"]["seed"] == 5
     assert set(card["metrics"]["sources"]) <= {"a", "b"}
     assert str(run.parent) not in json.dumps(card)
+
+
+def events(folder: Path) -> list[bytes]:
+    """The records of a TensorBoard log: length, checksum, data, checksum each."""
+    data, found = next(folder.iterdir()).read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        found.append(data[12 : 12 + length])
+        data = data[16 + length :]
+    return found
+
+
+def test_full_disk_in_the_tensorboard_log_is_an_oserror(tmp_path: Path) -> None:
+    """Whoever writes it, TensorFlow or TensorBoard: cli.run makes one line of an OSError alone."""
+    log = training.TensorBoardLog(tmp_path)
+
+    def full(event: object) -> None:
+        raise RuntimeError("File too large")
+
+    log._writer.add_event = full
+    with pytest.raises(OSError, match="File too large"):
+        log.write({"loss": 1.0}, 1)
 
 
 def test_best_is_the_network_the_log_says(run: Path, people: Path) -> None:
@@ -155,7 +177,7 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
         [str(w) for w in words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     log, deadline = tmp_path / "run" / "log.csv", time.time() + 200
-    while not log.exists() and time.time() < deadline and process.poll() is None:
+    while not log.with_name("last.keras").exists() and time.time() < deadline and process.poll() is None:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -219,3 +241,18 @@ def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
     refused(command("train.py", people, "--size", "70", "--out", tmp_path / "r"), "64x64")
     refused(command("train.py", "--resume", tmp_path), "not a run folder")
     assert command("train.py").returncode == 2
+    for words in (("--minutes", "-1"), ("--rate", "0"), ("--resume", tmp_path)):
+        result = command("train.py", *(() if "--resume" in words else (people,)), *words, "--epochs", 3)
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+    assert "leave out" in result.stderr
+    refused(command("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
+
+
+def test_a_very_long_photo_is_trained_on(tmp_path: Path) -> None:
+    """12,000 x 30 pixels: shrunk for the canvas its short side must not vanish."""
+    image = np.zeros((30, 12_000, 3), np.uint8)
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        matrix = augment.random_matrix(image.shape[:2], (64, 64), rng)
+        assert augment.warp(image, matrix, (64, 64)).shape == (64, 64, 3)

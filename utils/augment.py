@@ -41,8 +41,10 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nda
     """Move a picture or alpha onto a canvas (height, width), black outside, averaging when shrinking."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:  # bilinear sampling would skip pixels
-        image = cv2.resize(image, None, fx=1.5 * scale, fy=1.5 * scale, interpolation=cv2.INTER_AREA)
-        matrix = matrix @ np.diag([1 / (1.5 * scale), 1 / (1.5 * scale), 1.0])
+        height, width = image.shape[:2]
+        small = max(1, round(1.5 * scale * width)), max(1, round(1.5 * scale * height))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
     return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
 
 

@@ -90,14 +90,14 @@ def fit_background(picture: np.ndarray, size: tuple[int, int], how: str = "cover
         counts = -(-height // picture.shape[0]), -(-width // picture.shape[1]), 1
         return np.tile(picture, counts)[:height, :width]
     ratios = height / picture.shape[0], width / picture.shape[1]
-    scale = max(ratios) if how == "cover" else min(ratios)
-    inner = max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))
-    scaled = resize(picture, *inner)
-    top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
-    if how == "cover":
-        return scaled[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
+    if how == "cover":  # cropped before it is enlarged: a narrow strip would become huge
+        crop = [max(1, round(side / max(ratios))) for side in size]
+        top, left = (max(0, (have - want) // 2) for have, want in zip(picture.shape, crop, strict=False))
+        return resize(picture[top : top + crop[0], left : left + crop[1]], height, width)
+    inner = [max(1, round(side * min(ratios))) for side in picture.shape[:2]]
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[-top : -top + inner[0], -left : -left + inner[1]] = scaled
+    canvas[top : top + inner[0], left : left + inner[1]] = resize(picture, *inner)
     return canvas
 
 
@@ -114,7 +114,7 @@ class Background:
         self.colour: tuple[int, int, int] | None = None
         if spec in ("blur", "transparent"):
             return
-        if Path(spec).suffix and Path(spec).exists():
+        if Path(spec).is_file():
             self.picture = read_image(spec)
             return
         self.colour = parse_colour(spec)
@@ -138,7 +138,10 @@ def parse_colour(spec: str) -> tuple[int, int, int]:
     """A colour's name, "#rrggbb" or "r,g,b" as 0..255 each. Raises ValueError."""
     text = f"rgb({spec})" if spec.count(",") == 2 else spec
     try:
-        return ImageColor.getrgb(text)[:3]
+        colour = ImageColor.getrgb(text)[:3]
+        if max(colour) > 255:
+            raise ValueError(f"{spec}: a colour's parts are 0..255")
+        return colour
     except ValueError as error:
         raise ValueError(
             f"background {spec!r} is no colour and no picture that exists: give a colour (green, #00ff00, "

@@ -69,6 +69,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def threads(text: str) -> int:
+    """argparse type: a thread count that no runtime chokes on."""
+    return min(positive(text), 4 * (os.cpu_count() or 1))
+
+
+def above_zero(text: str) -> float:
+    """argparse type: a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+    return value
+
+
 def progress(items: Iterable[Any], label: str, total: int | None = None, unit: str = "photo") -> Any:
     """A progress bar on standard error; silent when there is no terminal."""
     from tqdm import tqdm

@@ -85,6 +85,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     with _open(path) as picture:
         picture = _load(path, picture)
+        if "transparency" in picture.info:  # a cut-out saved with a palette
+            picture = picture.convert("RGBA")
         if picture.mode in ("RGBA", "LA", "PA"):
             alpha = np.asarray(picture.getchannel("A"))
             values = alpha if alpha.min() < 255 else np.asarray(picture.convert("L"))

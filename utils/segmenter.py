@@ -133,7 +133,10 @@ class TFLiteSegmenter(Segmenter):
             raise ValueError(f"{path}: takes {list(shape)}, not one picture [1, H, W, 3 or 4]")
         super().__init__(card, (int(shape[1]), int(shape[2])), int(shape[3]), threads)
         self.runtime = "LiteRT (XNNPACK)"
-        self._decode = DECODERS[card.get("output_kind", "alpha")]
+        kind = card.get("output_kind", "alpha")
+        if kind not in DECODERS:
+            raise ValueError(f"{path}: its card says output_kind {kind!r}; known are {', '.join(DECODERS)}")
+        self._decode = DECODERS[kind]
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         return np.concatenate([self._one(picture[None]) for picture in pixels])

@@ -145,7 +145,7 @@ class Trainer:
         return data.getvalue()
 
     def restore(self, state: bytes) -> None:
-        """Go on from `state` (the network's weights are loaded already). Raises ValueError."""
+        """Go on from `state` (the network's weights are loaded already). Raises ValueError, KeyError."""
         with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
             notes: dict[str, Any] = json.loads(str(arrays["notes"]))
             for i, variable in enumerate(self.optimizer.variables):
@@ -193,10 +193,15 @@ class TensorBoardLog:
         self._writer = EventFileWriter(str(folder))
 
     def write(self, values: dict[str, float], step: int) -> None:
-        """One point a value."""
+        """One point a value. Raises OSError (full disk)."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
-        self._writer.flush()
+        try:
+            self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+            self._writer.flush()
+        except (
+            Exception
+        ) as error:  # where TensorFlow is installed it is TensorFlow that writes, with errors of its own
+            raise OSError(f"the TensorBoard log cannot be written: {error}") from error
