@@ -9,7 +9,8 @@ demo: setup
 	$(VENV)python test.py data/samples/astronaut.jpg --background data/samples/backgrounds/launch.jpg --save panel --out results
 
 test: setup-dev lint
-	$(VENV)python -m pytest
+	$(VENV)python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(VENV)python -m pytest -m alone
 
 lint: setup-dev
 	$(VENV)ruff check .

@@ -25,6 +25,7 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 FLOAT, INT8 = SHIPPED / "portrait_float32.tflite", SHIPPED / "portrait_int8.tflite"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_answers_within_a_second(command, script: str) -> None:
     """Less than a second of processor time: that is what a busy machine does not change."""
@@ -335,6 +336,7 @@ def test_light_runtime_needs_no_tensorflow(command, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.alone
 def test_folder_keeps_the_cores_busy(command, tmp_path: Path) -> None:
     """120 small photos: wall time at most 1.3 x the sum of their inference (best of three)."""
     for seed in range(120):

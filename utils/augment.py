@@ -17,16 +17,20 @@ CURVE_POINTS = np.array([0.0, 85.0, 170.0, 255.0])
 
 
 def random_matrix(
-    shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator, strength: float = 1.0
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    strength: float = 1.0,
+    smallest: float = 0.5,
 ) -> np.ndarray:
     """Affine matrix [2, 3] from a picture (height, width) to a canvas `size`.
 
-    `strength` 0 is the plain letterbox; 1 adds a flip half the time, scale 0.7..1.7, rotation up to
-    45 degrees (seldom beyond 15) and shifts up to a sixth of the canvas.
+    `strength` 0 is the plain letterbox; 1 adds a flip half the time, scale `smallest`..1.7, rotation up
+    to 45 degrees (seldom beyond 15) and shifts up to a sixth of the canvas.
     """
     height, width = shape
     fit = min(size[0] / height, size[1] / width)
-    zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.7)))) ** strength
+    zoom = float(np.exp(rng.uniform(np.log(smallest), np.log(1.7)))) ** strength
     angle = strength * float(np.clip(rng.normal(0, 12), -45, 45))
     shift = strength * rng.uniform(-0.17, 0.17, 2) * (size[1], size[0])
     matrix = cv2.getRotationMatrix2D((0, 0), angle, fit * zoom)

@@ -99,7 +99,8 @@ class Batches(keras.utils.PyDataset):
         self, image: np.ndarray, alpha: np.ndarray, replace: bool, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Move the photo onto the canvas, by geometry and perhaps onto another background."""
-        matrix = augment.random_matrix(image.shape[:2], self.size, rng)
+        # On a background of its own a person may be far away; a photo made that small is mostly black.
+        matrix = augment.random_matrix(image.shape[:2], self.size, rng, smallest=0.25 if replace else 0.5)
         image, alpha = augment.warp(image, matrix, self.size), augment.warp(alpha, matrix, self.size)
         if not replace:
             return image, alpha
