@@ -43,6 +43,14 @@ def read(path: str | Path) -> dict[str, Any]:
     return card
 
 
+def carried(path: str | Path) -> bool:
+    """Whether a .tflite file has a card already."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return MEMBER in archive.namelist()
+
+
 def append(path: str | Path, card: dict[str, Any]) -> None:
     """Add the card to a .tflite file that has none yet: a zip after the flatbuffer's end."""
     with zipfile.ZipFile(path, "a") as archive:

@@ -302,20 +302,26 @@ def test_peers_are_measured_as_they_were_trained(tmp_path: Path) -> None:
     assert segmenter.DECODERS["softmax_last"](logits)[0, 0, 0, 0] == pytest.approx(0.3)
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(FLOAT.read_bytes().split(b"PK\x03\x04")[0])
-    card = cards.read(peers.prepare(bare, tmp_path / "peers"))
+    carded = peers.prepare(bare, tmp_path / "peers")
+    card = cards.read(carded)
     assert (card["output_kind"], card["fit"]) == ("alpha", "squash")
+    assert peers.prepare(carded, tmp_path / "again").read_bytes() == carded.read_bytes()
     cards.append(bare, {**card, "output_kind": "riddle"})
     with pytest.raises(ValueError, match="riddle"):
         segmenter.open(bare)
 
 
-@pytest.mark.parametrize("path", [SHIPPED / "portrait.keras", FLOAT, INT8], ids=lambda p: p.name)
-def test_shipped_networks_agree(path: Path) -> None:
-    """All three files of the shipped network find the same astronaut; each carries its card."""
+@pytest.mark.parametrize("kind", [".keras", "_float32.tflite", "_int8.tflite"])
+@pytest.mark.parametrize("name", ["portrait", "live"])
+def test_shipped_networks_agree(name: str, kind: str) -> None:
+    """All three files of a shipped network find the same astronaut; each carries its card."""
+    path = SHIPPED / f"{name}{kind}"
     frame = images.read_image(SAMPLES / "astronaut.jpg")
     alpha = segmenter.open(path, threads=2)(frame)
-    reference = segmenter.open(FLOAT, threads=2)(frame)
-    assert metrics.iou(alpha, reference) > (0.97 if path == INT8 else 0.999)
+    reference = segmenter.open(SHIPPED / f"{name}_float32.tflite", threads=2)(frame)
+    assert metrics.iou(alpha, reference) > (0.97 if "int8" in kind else 0.999)
+    # The networks disagree about the helmet in her arm, an eighth of the figure, and nothing else.
+    assert metrics.iou(alpha, segmenter.open(FLOAT)(frame)) > 0.85
     card = cards.read(path)
     assert card["data"]["note"]
     assert card["metrics"]["sources"]["picsart"]["iou"] > 0.9

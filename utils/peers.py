@@ -42,14 +42,15 @@ def describe(path: Path) -> dict:
 
 
 def prepare(path: Path, folder: Path) -> Path:
-    """A copy of the peer's file with its card, whole or not at all; returns where it is."""
+    """A copy of the peer's file with its card (if it has none yet), whole or not at all; returns where it is."""
     card = describe(path)
     target = folder / path.name
     if target.resolve() == path.resolve():
         raise ValueError(f"{folder}: give another folder: the file itself stays as it is")
     with cards.replacing(target) as temporary:
         shutil.copy(path, temporary)
-        cards.append(temporary, card)
+        if not cards.carried(path):
+            cards.append(temporary, card)
     return target
 
 
