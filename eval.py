@@ -64,7 +64,7 @@ def main() -> int:
         **evaluation.latency(rows),
         "sources": sources,
     }
-    stem = Path(args.out) / Path(args.model).name.replace(".", "_")
+    stem = output_stem(args)
     print_table(summary)
     write_json(f"{stem}_eval.json", summary)
     write_text(f"{stem}_eval.csv", table(rows))
@@ -86,10 +86,15 @@ def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
     for row in [*rows, {"clip": "all", **summary}]:
         cells = (f"{row[name]:>15.3f}" if name in row else f"{'-':>15}" for name in summary)
         print(f"{row['clip'][:38]:<40}" + "".join(cells))
-    target = Path(args.out) / f"{Path(args.model).name.replace('.', '_')}_clips.json"
+    target = f"{output_stem(args)}_clips.json"
     write_json(target, {"model": Path(args.model).name, **summary, "clips": rows})
     print(f"written: {target} (flicker and mad x1000, dtssd x100)")
     return 0
+
+
+def output_stem(args: argparse.Namespace) -> Path:
+    """What the names of all files written begin with."""
+    return Path(args.out) / Path(args.model).name.replace(".", "_")
 
 
 def choose_pairs(args: argparse.Namespace) -> list:

@@ -144,6 +144,37 @@ def test_fourth_channel_holds_the_prior(people) -> None:
     assert np.abs(priors[shown] / 255 - alpha[shown, ..., 0]).mean() < 0.25
 
 
+def test_a_share_of_pictures_is_empty(feed: Batches) -> None:
+    """About 8 in 100 show a background and nobody."""
+    rng = np.random.default_rng(0)
+    pair = feed.pairs[0]
+    empty = sum(not feed.sample(pair, rng)[1].any() for _ in range(400))
+    assert 12 < empty < 60
+    never = Batches(feed.pairs, (64, 64), 4, mix=Mix(True, feed.mix.backgrounds, empty_share=0.0))
+    assert all(never.sample(pair, rng)[1].any() for _ in range(100))
+
+
+def test_people_are_far_away_on_new_backgrounds_only(feed: Batches) -> None:
+    """The smallest a picture gets: a quarter of its fit when composited, a half otherwise."""
+    whole = np.ones((64, 64), np.float32)
+    image = np.zeros((64, 64, 3), np.uint8)
+    for replace, smallest in ((True, 0.25), (False, 0.5)):
+        rng = np.random.default_rng(1)
+        shares = [feed._place(image, whole, replace, rng)[1].mean() for _ in range(200)]
+        assert smallest**2 * 0.7 < min(shares) < smallest**2 * 1.6
+
+
+def test_priors_may_be_of_another_picture(people) -> None:
+    """After a cut the prior is wrong: some priors are the alpha of the row before."""
+    batches = Batches(find_pairs(people / "train"), (64, 64), 12, 4, Mix(True), 0)
+    borrowed = 0
+    for epoch in range(4):
+        batches.start_epoch(epoch)
+        pixels, alpha, _ = batches[0]
+        borrowed += sum(np.allclose(pixels[i, ..., 3], 255 * alpha[i - 1, ..., 0]) for i in range(1, 12))
+    assert 1 <= borrowed <= 15
+
+
 def test_unreadable_photo_stops_with_its_name(people, tmp_path) -> None:
     write_image(tmp_path / "m.png", np.zeros((9, 9), np.uint8))
     (tmp_path / "a.jpg").write_text("no")

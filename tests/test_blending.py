@@ -75,6 +75,19 @@ def test_fit_gives_the_size_and_keeps_circles_round(
         assert abs(columns - max(1, w * scale)) <= 1
 
 
+@pytest.mark.parametrize("how", ["cover", "contain"])
+@pytest.mark.parametrize("size", [(40, 40), (40, 20), (20, 80)])
+def test_fit_keeps_the_middle_in_the_middle(size: tuple, how: str) -> None:
+    """A symmetric picture stays symmetric, and a disc round, whatever is cut off or added."""
+    y, x = np.indices((60, 120)) + 0.5
+    disc = ((y - 30) ** 2 + (x - 60) ** 2 < 15**2).astype(np.uint8) * 255
+    fitted = blending.fit_background(np.dstack([disc] * 3), size, how)[..., 0].astype(int)
+    assert np.abs(fitted - fitted[::-1]).max() <= 40
+    assert np.abs(fitted - fitted[:, ::-1]).max() <= 40
+    rows, columns = (fitted > 127).any(1).sum(), (fitted > 127).any(0).sum()
+    assert abs(rows - columns) <= 1
+
+
 @pytest.mark.parametrize(
     ("spec", "rgb"), [("green", (0, 128, 0)), ("#00ff00", (0, 255, 0)), ("1,2,3", (1, 2, 3))]
 )

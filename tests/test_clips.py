@@ -94,6 +94,20 @@ def test_a_mask_held_over_the_cut_is_seen() -> None:
     assert evaluation.steadiness(stale, changed, cut)["iou_after_cut"] < 0.5
 
 
+def test_the_cut_itself_is_not_unsteady_and_recovery_is_frames_3_to_7() -> None:
+    cut = 10
+    still = np.full((*SIZE, 3), 90, np.uint8)
+    moments = [clips.Moment(still, np.zeros(SIZE, np.float32))] * 24
+    jump = evaluation.steadiness(Oracle(moments, lambda a, n: a + (n >= cut)), moments, cut)
+    assert jump["dtssd"] == jump["flicker"] == 0
+    assert evaluation.steadiness(Oracle(moments, lambda a, n: a + (n >= cut)), moments)["dtssd"] > 1
+    late = Oracle(moments, lambda a, n: a + (not cut + 3 <= n < cut + 8))
+    assert evaluation.steadiness(late, moments, cut)["iou_after_cut"] == 1
+    for wrong in (cut + 3, cut + 7):
+        spoiled = Oracle(moments, lambda a, n, wrong=wrong: a + (n == wrong))
+        assert evaluation.steadiness(spoiled, moments, cut)["iou_after_cut"] == pytest.approx(0.8)
+
+
 def test_prior_is_the_last_alpha() -> None:
     moments, facts = drawn(6)
     oracle = Oracle(moments)

@@ -17,7 +17,7 @@ from PIL import Image
 from models import card as cards
 from tests import portraits
 from tests.conftest import ROOT, refused
-from utils import images, metrics, peers, segmenter
+from utils import cli, images, metrics, peers, segmenter
 
 SAMPLES = ROOT / "data" / "samples"
 SHIPPED = ROOT / "checkpoints"
@@ -172,6 +172,7 @@ def test_bad_usage_is_one_line(command, tmp_path: Path) -> None:
     refused(command("test.py", tmp_path / "empty"), "no photos")
     assert command("test.py", photo, "--save", "nothing").returncode == 2
     assert command("test.py", photo, "--threads", "0").returncode == 2
+    assert cli.threads("100000") == 4 * os.cpu_count()
 
 
 def test_full_disk_is_one_line(tmp_path: Path) -> None:
@@ -306,6 +307,10 @@ def test_peers_are_measured_as_they_were_trained(tmp_path: Path) -> None:
     card = cards.read(carded)
     assert (card["output_kind"], card["fit"]) == ("alpha", "squash")
     assert peers.prepare(carded, tmp_path / "again").read_bytes() == carded.read_bytes()
+    frame = images.read_image(SAMPLES / "astronaut.jpg")[:200]
+    served, _ = segmenter.open(carded).prepare([frame], [None])
+    expected = images.squash(frame, (256, 256))[0].astype(np.float32) / 255
+    assert np.allclose(served[0], expected, atol=1e-5)
     cards.append(bare, {**card, "output_kind": "riddle"})
     with pytest.raises(ValueError, match="riddle"):
         segmenter.open(bare)

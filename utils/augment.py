@@ -41,15 +41,20 @@ def random_matrix(
     return matrix
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Move a picture or alpha onto a canvas (height, width), black outside, averaging when shrinking."""
+def warp(
+    image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """Move a picture or alpha onto a canvas (height, width), averaging when shrinking.
+
+    `border` is OpenCV's name for what is outside: black, or for instance the edge's colour.
+    """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:  # bilinear sampling would skip pixels
         height, width = image.shape[:2]
         small = max(1, round(1.5 * scale * width)), max(1, round(1.5 * scale * height))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
-    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=border)
 
 
 def brightness_contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from utils import cli, synthetic
+from utils import augment, cli, synthetic
 from utils.files import write_json
 from utils.images import list_images, read_image, read_mask, read_rgba, to_uint8, write_image
 
@@ -122,15 +122,8 @@ def _placed(
     top = max(size[0] - zoom * height, 0.06 * size[0])
     x, y = size[1] / 2 - zoom * width / 2 + shift[0], top + shift[1]
     matrix = np.array([[zoom, 0, x], [0, zoom, y]])
-    # Averaged first when shrinking, so that the truth has no steps the eye would not see.
-    foreground, alpha = person
-    if zoom < 0.7:
-        small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-        foreground, alpha = (cv2.resize(a, small, interpolation=cv2.INTER_AREA) for a in (foreground, alpha))
-        matrix[:, :2] = np.diag([zoom * width / small[0], zoom * height / small[1]])
-    canvas = (size[1], size[0])
-    inside = cv2.warpAffine(foreground, matrix, canvas, borderMode=cv2.BORDER_REPLICATE)
-    return inside, np.clip(cv2.warpAffine(alpha, matrix, canvas), 0, 1)
+    inside = augment.warp(person.foreground, matrix, size, cv2.BORDER_REPLICATE)
+    return inside, np.clip(augment.warp(person.alpha, matrix, size), 0, 1)
 
 
 def _view(background: np.ndarray, size: tuple[int, int], drift: np.ndarray) -> np.ndarray:

@@ -43,13 +43,13 @@ def describe(path: Path) -> dict:
 
 def prepare(path: Path, folder: Path) -> Path:
     """A copy of the peer's file with its card (if it has none yet), whole or not at all; returns where it is."""
-    card = describe(path)
+    card = None if cards.carried(path) else describe(path)
     target = folder / path.name
     if target.resolve() == path.resolve():
         raise ValueError(f"{folder}: give another folder: the file itself stays as it is")
     with cards.replacing(target) as temporary:
         shutil.copy(path, temporary)
-        if not cards.carried(path):
+        if card:
             cards.append(temporary, card)
     return target
 

@@ -201,7 +201,5 @@ class TensorBoardLog:
         try:
             self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
             self._writer.flush()
-        except (
-            Exception
-        ) as error:  # where TensorFlow is installed it is TensorFlow that writes, with errors of its own
+        except Exception as error:  # TensorFlow writes where it is installed, with errors of its own
             raise OSError(f"the TensorBoard log cannot be written: {error}") from error
