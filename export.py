@@ -6,6 +6,8 @@ Writes <out>/<checkpoint>_float32.tflite, _float16.tflite and _int8.tflite: batc
 in and alpha 0..1 out, float32 on both sides of all three, the model card inside. Half of the
 calibration photos set the ranges of int8, the other half (all, if there are few) are compared on.
 An export that differs by more than utils/parity.py allows is not written, and the exit code is 1.
+Several --size give as many files of the same weights, <out>/<checkpoint>_int8_256x192.tflite for instance:
+they are opened together with the first one, and each picture goes to the one that suits its shape.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--fold", default="own", help="batch norms into convolutions: own, kito or none")
     parser.add_argument(
-        "--size", type=cli.size, metavar="HxW", help="input size; default: the checkpoint's own"
+        "--size",
+        type=cli.size,
+        nargs="+",
+        metavar="HxW",
+        help="input sizes, the main one first; default: the checkpoint's own",
     )
     parser.add_argument("--photos", type=cli.positive, default=64, help="photos to use at most")
     parser.add_argument(
@@ -50,20 +56,35 @@ def main() -> int:
     from utils import exporting
     from utils.segmenter import KerasSegmenter
 
-    ranges, photos, masks = choose_photos(args)
-    network, card = exporting.load(args.checkpoint, args.size)
+    chosen = choose_photos(args)
+    failed = 0
+    # All of them first: a size that cannot be is refused before anything is written.
+    networks = [exporting.load(args.checkpoint, size) for size in args.size or [None]]
+    for number, (network, card) in enumerate(networks):
+        card["source"] = Path(args.checkpoint).name
+        source = KerasSegmenter(network, card, args.threads)
+        print(
+            f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"
+        )
+        shape = "_{}x{}".format(*source.size) if number else ""
+        failed += export_size(args, formats, source, shape, chosen)
+    return 1 if failed else 0
+
+
+def export_size(args: argparse.Namespace, formats: list[str], source, shape: str, chosen: tuple) -> int:
+    """All formats of one input size, a table row each; how many failed."""
+    from utils import exporting
     from utils.fold import fold
 
-    source = KerasSegmenter(network, card, args.threads)
+    ranges, photos, masks = chosen
     pixels = exporting.calibration(source, ranges)
-    card["source"] = Path(args.checkpoint).name
-    print(f"{card['source']}: {source}; {len(ranges)} photos set ranges, {len(photos)} are compared")
     failed = 0
-    with exporting.saved_model(fold(network, args.fold)) as folder:
+    with exporting.saved_model(fold(source.network, args.fold)) as folder:
         bar = cli.progress(formats, "exporting", unit="file")
         bar.write(f"{'file':<32}{'MB':>8}{'max |d|':>10}{'mean |d|':>10}{'IoU':>8}{'with truth':>12}")
         for format in bar:
             path = Path(args.out) / (Path(args.checkpoint).stem + exporting.FORMATS[format].ending)
+            path = path.with_stem(path.stem + shape)
             try:
                 data = exporting.convert(folder, format, pixels)
                 row, faults = check_and_write(path, format, data, source, photos, masks)
@@ -74,7 +95,7 @@ def main() -> int:
                 failed += 1
             verdict = f"FAILED, not written: {'; '.join(faults)}" if faults else "ok"
             bar.write(f"{path.name:<32}{row}  {verdict}")
-    return 1 if failed else 0
+    return failed
 
 
 def choose_formats(text: str) -> list[str]:

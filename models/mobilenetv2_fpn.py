@@ -17,12 +17,13 @@ from models import blocks, mobilenetv2
 
 # Encoder layers merged from deep to shallow: strides 16, 8, 4, 2
 SKIPS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
-# Channels after each merge. "light" spends less where pixels are many: 0.85 of the int8 latency.
-DECODERS = {"full": (64, 48, 32, 16, 16), "light": (64, 32, 16, 16)}
+# Channels after each merge. "light" spends less where pixels are many: 0.85 of the int8 latency; "wide"
+# goes with the full encoder, for stills.
+DECODERS = {"full": (64, 48, 32, 16, 16), "light": (64, 32, 16, 16), "wide": (128, 96, 64, 32, 32)}
 
 
 def build(size: tuple[int, int], channels: int = 3, alpha: float = 0.5, decoder: str = "full") -> keras.Model:
-    """alpha: width of the encoder (0.35, 0.5, 0.75 or 1.0); decoder: "full" or "light". Raises ValueError."""
+    """alpha: width of the encoder (0.35, 0.5, 0.75 or 1.0); decoder: "full", "light" or "wide". Raises ValueError."""
     if decoder not in DECODERS:
         raise ValueError(f"mobilenetv2_fpn has no decoder {decoder!r}: choose {' or '.join(DECODERS)}")
     inputs, x = blocks.pixels(size, channels, 1 / 127.5, -1.0)

@@ -196,6 +196,39 @@ def test_deployed_variant_and_size_are_in_the_card(tmp_path):
     assert card["architecture"]["options"] == {"output_stride": 8}
 
 
+@pytest.fixture(scope="module")
+def shapes(folder) -> Path:
+    """One network at three input shapes."""
+    words = ("--calibration", folder / "photos", "--out", folder / "shapes", "--photos", 4)
+    with pytest.MonkeyPatch.context() as patch:
+        sizes = ("--size", 64, "96x64", "64x96")
+        assert run_here(patch, folder / "portrait.keras", *words, "--formats", "tflite", *sizes) == 0
+    return folder / "shapes"
+
+
+def test_other_shapes_are_opened_with_the_first_and_chosen_by_the_picture(shapes):
+    opened = segmenter.open(shapes / NAMES[0], threads=1)
+    assert "64x64 (for other shapes 64x96, 96x64)" in str(opened)
+    tall, wide, square = (np.zeros((*shape, 3), np.uint8) for shape in ((90, 60), (60, 90), (70, 70)))
+    assert [opened.member(frame).size for frame in (tall, wide, square)] == [(96, 64), (64, 96), (64, 64)]
+    frame = portraits.portrait(52, 96, 64)[0]
+    alone = segmenter.open(shapes / NAMES[0].replace(".", "_96x64."), threads=1)
+    assert np.array_equal(opened(frame), alone(frame))
+    first, second = opened.batch([frame, square])
+    assert (first.shape, second.shape) == ((96, 64), (70, 70))
+    assert np.array_equal(first, opened(frame))
+
+
+def test_shapes_of_other_weights_are_left_out(shapes, tmp_path):
+    for path in shapes.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    main = tmp_path / NAMES[0]
+    data = main.read_bytes()
+    card = {**cards.read(main), "weights": "0123456789abcdef"}
+    exporting.write(main, data[: data.rindex(b"PK\x03\x04")], card)
+    assert "other shapes" not in str(segmenter.open(main, threads=1))
+
+
 def test_refusals_are_one_line(folder, tmp_path, monkeypatch, capsys):
     photos = ("--calibration", folder / "photos", "--out", tmp_path / "out")
     (tmp_path / "foreign.keras").write_bytes((folder / "photos" / "0.png").read_bytes())
@@ -212,6 +245,7 @@ def test_refusals_are_one_line(folder, tmp_path, monkeypatch, capsys):
         ((good, *photos, "--formats", "tflite,coreml"), "coreml"),
         ((good, *photos, "--fold", "twice"), "own, kito, none"),
         ((good, *photos, "--size", "50x64"), "multiples of 32"),
+        ((good, *photos, "--size", "64", "64x50"), "multiples of 32"),
         ((good, "--calibration", tmp_path / "gone"), "no such folder"),
         ((good, "--calibration", tmp_path / "empty"), "holds no photos"),
         ((good, "--calibration", tmp_path / "damaged"), "b.jpg"),

@@ -20,7 +20,7 @@ class EMA:
 
     def __init__(self, network: keras.Model, decay: float = 0.999, every: int = 4) -> None:
         self.network, self.decay, self.every = network, decay, every
-        self.values = [ops.copy(variable.value) for variable in network.weights]
+        self.values = [ops.copy(ops.stop_gradient(variable.value)) for variable in network.weights]
         self.steps = 0
 
     def update(self) -> None:
@@ -31,7 +31,7 @@ class EMA:
         updates = self.steps // self.every
         keep = min(self.decay**self.every, (1 + updates) / (10 + updates))
         self.values = [
-            old + (1 - keep) * (variable.value - old)
+            old + (1 - keep) * (ops.stop_gradient(variable.value) - old)
             for old, variable in zip(self.values, self.network.weights, strict=True)
         ]
 

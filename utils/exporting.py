@@ -9,6 +9,7 @@ A new format is one function and one line in `FORMATS` (and its tolerance in uti
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import tempfile
@@ -65,7 +66,15 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[keras.M
         network = models.load(path, **changes, **({"input_size": size} if size else {}))
     architecture["input_size"] = list(network.input_shape[1:3])
     architecture["options"] = {**(architecture.get("options") or {}), **changes}
-    return network, {**card, "architecture": architecture}
+    return network, {**card, "architecture": architecture, "weights": fingerprint(network)}
+
+
+def fingerprint(network: keras.Model) -> str:
+    """Sixteen hexadecimal digits that files of the same weights share, whatever their input shape."""
+    digest = hashlib.sha256()
+    for values in network.get_weights():
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def choose_photos(folder: str | Path, count: int) -> list[Path]:

@@ -5,7 +5,10 @@ Nothing is kept in memory but the batches being made: a dataset may be larger th
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,9 +102,12 @@ class Batches(keras.utils.PyDataset):
         self, image: np.ndarray, alpha: np.ndarray, replace: bool, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Move the photo onto the canvas, by geometry and perhaps onto another background."""
-        # On a background of its own a person may be far away; a photo made that small is mostly black.
-        matrix = augment.random_matrix(image.shape[:2], self.size, rng, smallest=0.25 if replace else 0.5)
-        image, alpha = augment.warp(image, matrix, self.size), augment.warp(alpha, matrix, self.size)
+        # On a background of its own a person may be far away; a photo made that small is mostly border.
+        matrix = augment.random_matrix(image.shape[:2], self.size, rng, smallest=0.25 if replace else 0.8)
+        # Mirrored beyond its edge, a photo shows several people; a foreground ends where its photo ends.
+        border = cv2.BORDER_REFLECT_101 if not replace and rng.random() < 0.5 else cv2.BORDER_CONSTANT
+        image = augment.warp(image, matrix, self.size, border)
+        alpha = augment.warp(alpha, matrix, self.size, border)
         if not replace:
             return image, alpha
         # Hand-made masks are hard; real edges are about a pixel wide.
@@ -120,7 +126,7 @@ class Batches(keras.utils.PyDataset):
 def prefetch(batches: Batches, workers: int = 2, ahead: int = AHEAD) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches of one epoch in order, made by threads while the network works."""
     cv2.setNumThreads(1)  # the threads here are the parallelism; OpenCV's own would fight training
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers, initializer=_step_back)
     try:
         indices = iter(range(len(batches)))
         queue = deque(pool.submit(batches.__getitem__, i) for i in itertools.islice(indices, ahead))
@@ -132,6 +138,13 @@ def prefetch(batches: Batches, workers: int = 2, ahead: int = AHEAD) -> Iterator
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _step_back() -> None:
+    """Let this thread compute when the network waits: PyTorch's threads wait for the slowest of them."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _read(source: Pair | Path, at_least: int) -> tuple[np.ndarray, np.ndarray]:

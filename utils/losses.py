@@ -47,7 +47,26 @@ def dice(target: KerasTensor, alpha: KerasTensor, smooth: float = 10.0) -> Keras
 
 def boundary_band(target: KerasTensor) -> KerasTensor:
     """1 near the boundary of an alpha [N, H, W, 1], 0 elsewhere, soft where the alpha is soft."""
-    width = max(3, target.shape[1] // 48 * 2 + 1)
-    grown = ops.max_pool(target, width, 1, "same")
-    shrunk = -ops.max_pool(-target, width, 1, "same")
-    return grown - shrunk
+    reach = max(1, target.shape[1] // 48)
+    return _grown(target, reach) + _grown(-target, reach)
+
+
+def _grown(x: KerasTensor, reach: int) -> KerasTensor:
+    """The largest value within `reach` pixels, up, down and sideways: a square maximum filter.
+
+    By maxima of ever more shifted copies, which a CPU does in a tenth of the time of max pooling.
+    """
+    for axis in (1, 2):
+        padding = [(reach, reach) if i == axis else (0, 0) for i in range(4)]
+        x = ops.pad(x, padding, constant_values=-1.0)
+        span, width = 1, 2 * reach + 1
+        while span < width:
+            step = min(span, width - span)
+            length = x.shape[axis] - step
+            x = ops.maximum(_part(x, 0, length, axis), _part(x, step, length, axis))
+            span += step
+    return x
+
+
+def _part(x: KerasTensor, start: int, length: int, axis: int) -> KerasTensor:
+    return x[:, start : start + length] if axis == 1 else x[:, :, start : start + length]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import card as cards
-from utils.backend import choose, compile_flags, limit_threads, quiet
+from utils.backend import choose, compile_flags, fast, limit_threads, quiet
 from utils.images import letterbox, squash, to_uint8, unletterbox
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class KerasSegmenter(Segmenter):
 
         super().__init__(card, tuple(network.input_shape[1:3]), network.input_shape[3], threads)
         self.runtime = f"Keras {keras.__version__} ({keras.backend.backend()})"
+        network = fast(network)
         if not network.compiled:
             network.compile(**compile_flags())
         self.network = network
@@ -148,10 +149,58 @@ class TFLiteSegmenter(Segmenter):
         return self._decode(output.reshape(1, *self.size, -1))
 
 
+class ShapedSegmenter(Segmenter):
+    """One network in several input shapes; each frame goes where the most of its pixels are seen.
+
+    `members`: segmenters of the same network; the first gives `size` and takes what none fits better.
+    """
+
+    def __init__(self, members: list[Segmenter]) -> None:
+        first = members[0]
+        super().__init__(first.card, first.size, first.channels, first.threads)
+        self.members, self.runtime, self.device = members, first.runtime, first.device
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        return next(m for m in self.members if m.size == pixels.shape[1:3]).infer(pixels)
+
+    def member(self, frame: np.ndarray) -> Segmenter:
+        """The one that shows the frame largest, and among equals the one with the fewest pixels."""
+
+        def seen(member: Segmenter) -> tuple[float, int]:
+            scale = min(side / own for side, own in zip(member.size, frame.shape, strict=False))
+            return round(scale, 3), -member.size[0] * member.size[1]
+
+        return max(self.members, key=seen)
+
+    def batch(
+        self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None
+    ) -> list[np.ndarray]:
+        alphas: list[np.ndarray] = []
+        self.milliseconds = {}
+        for frame, prior in zip(frames, priors or [None] * len(frames), strict=True):
+            _check(frame)
+            member = self.member(frame)
+            alphas += member.batch([frame], [prior])
+            for stage, spent in member.milliseconds.items():
+                self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
+        return alphas
+
+    def warm_up(self) -> None:
+        for member in self.members:
+            member.warm_up()
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{m.size[0]}x{m.size[1]}" for m in self.members[1:])
+        return f"{super().__str__()} (for other shapes {sizes})"
+
+
 def open(
     path: str | Path, threads: int | None = None, device: str = "auto", strict: bool = False
 ) -> Segmenter:
     """Open a model file of any supported kind.
+
+    Beside `live_int8.tflite` files like `live_int8_256x192.tflite` may lie, the same network for
+    pictures of another shape: they are opened too and used for the pictures they suit.
 
     `threads` defaults to all cores. `device` is "auto", "cpu" or "gpu"; where the runtime cannot
     use it a line says what is used instead, and with `strict` ValueError is raised.
@@ -164,6 +213,9 @@ def open(
     if opener is None:
         raise ValueError(f"{path}: cannot be opened as a network: give one of {', '.join(RUNTIMES)}")
     segmenter = opener(path, threads, device)
+    others = [opener(other, threads, device) for other in _other_shapes(path, segmenter.card)]
+    if others:
+        segmenter = ShapedSegmenter([segmenter, *others])
     if device not in ("auto", segmenter.device):
         line = f"{device} was asked for, but {segmenter.runtime} runs on {segmenter.device}"
         if strict:
@@ -202,6 +254,13 @@ DECODERS = {
 }
 
 
+def _other_shapes(path: Path, card: dict[str, Any]) -> list[Path]:
+    """Files of the same weights named after another input size; older weights do not count."""
+    weights = card.get("weights")
+    found = sorted(path.parent.glob(f"{path.stem}_[0-9]*x[0-9]*{path.suffix}")) if weights else []
+    return [other for other in found if cards.read(other).get("weights") == weights]
+
+
 def _check(frame: np.ndarray) -> None:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise ValueError(f"a frame is uint8 RGB [H, W, 3], not {frame.dtype} {list(frame.shape)}")
@@ -210,6 +269,10 @@ def _check(frame: np.ndarray) -> None:
 def _keras_device() -> str:
     import keras
 
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return "gpu" if torch.cuda.is_available() else "cpu"
     kinds = {name.split(":")[0] for name in keras.distribution.list_devices()}
     return "gpu" if kinds & {"gpu", "cuda"} else "cpu"
 

@@ -71,7 +71,7 @@ class Trainer:
         minutes: float | None = None,
     ) -> None:
         self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
-        self.graph = models.logits(network)
+        self.graph = backend.fast(models.logits(network), half=True)
         self.optimizer = make_optimizer(network, peak, decay)
         self.graph.compile(self.optimizer, SegmentationLoss(boundary), **backend.compile_flags())
         self.optimizer.build(self.graph.trainable_variables)
