@@ -26,7 +26,7 @@ from utils import cli
 OVERLAYS = 20
 
 
-def arguments() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     parser.add_argument("dataset", nargs="?", help="folder of photos and masks")
     parser.add_argument("--resume", metavar="RUN", help="go on with this run folder, with its own settings")
@@ -61,11 +61,22 @@ def arguments() -> argparse.Namespace:
     )
     add("--decay", type=float, default=0.01, help="weight decay of convolution kernels")
     add("--boundary", type=float, default=3.0, help="extra weight of pixels near the true boundary")
+    add(
+        "--consistency",
+        type=float,
+        default=0.0,
+        help="show each photo twice in other colours and ask for the same alpha, weighted by this",
+    )
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=cli.positive, default=2, help="threads that make batches")
     add("--out", metavar="RUN", help="run folder; default runs/<model>_<date>_<time>")
     add("--data-note", default="", help="goes into the model card: what the data is and its licence")
+    return parser
+
+
+def arguments() -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args()
     if bool(args.dataset) == bool(args.resume):
         parser.error("give a DATASET, or --resume RUN")
@@ -105,6 +116,7 @@ def main() -> int:
         args.boundary,
         None if args.minutes else args.epochs,
         args.minutes,
+        args.consistency,
     )
     run.mkdir(parents=True, exist_ok=True)
     if args.resumed:
@@ -196,8 +208,10 @@ def load_settings(run: Path) -> argparse.Namespace:
         settings = json.loads((run / "settings.json").read_text())
     except FileNotFoundError as error:
         raise ValueError(f"{run} holds no settings.json: it is not a run folder") from error
-    if not isinstance(settings, dict) or "model" not in settings:
-        raise ValueError(f"{run / 'settings.json'}: not the settings of a run")
+    if not isinstance(settings, dict) or not settings.keys() >= vars(make_parser().parse_args([])).keys():
+        raise ValueError(
+            f"{run / 'settings.json'}: not the settings of a run of this version: start one with --init"
+        )
     # Killed within the first epoch there is nothing to go on from: start again, same settings.
     return argparse.Namespace(**settings, resumed=(run / "last.keras").exists())
 

@@ -155,13 +155,27 @@ def test_a_share_of_pictures_is_empty(feed: Batches) -> None:
 
 
 def test_people_are_far_away_on_new_backgrounds_only(feed: Batches) -> None:
-    """The smallest a picture gets: a quarter of its fit when composited, a half otherwise."""
+    """The smallest a picture gets: a quarter of its fit when composited, 0.8 otherwise; half are mirrored."""
     whole = np.ones((64, 64), np.float32)
     image = np.zeros((64, 64, 3), np.uint8)
-    for replace, smallest in ((True, 0.25), (False, 0.5)):
+    for replace, smallest in ((True, 0.25), (False, 0.8)):
         rng = np.random.default_rng(1)
         shares = [feed._place(image, whole, replace, rng)[1].mean() for _ in range(200)]
         assert smallest**2 * 0.7 < min(shares) < smallest**2 * 1.6
+    assert 100 < sum(share == 1 for share in shares) < 180  # a photo seen whole fills the rest with itself
+
+
+def test_twins_differ_in_colour_alone(people) -> None:
+    batches = Batches(find_pairs(people / "train"), (64, 64), 8, 4, Mix(True, twins=True), 0)
+    assert len(batches) == 3  # 12 photos, four a batch
+    pixels, alpha, _ = batches[0]
+    assert np.array_equal(alpha[:4], alpha[4:])
+    assert np.array_equal(pixels[:4, ..., 3], pixels[4:, ..., 3])
+    assert (
+        sum(np.array_equal(a, b) for a, b in zip(pixels[:4, ..., :3], pixels[4:, ..., :3], strict=True)) < 3
+    )
+    with pytest.raises(ValueError, match="even batch"):
+        Batches(find_pairs(people / "train"), (64, 64), 5, mix=Mix(True, twins=True))
 
 
 def test_priors_may_be_of_another_picture(people) -> None:

@@ -65,3 +65,32 @@ def test_edge_head_is_trained_on_the_band() -> None:
     good = numbers(losses.SegmentationLoss().call(truth, np.concatenate([main, 20 * (band - 0.5)], -1)))
     bad = numbers(losses.SegmentationLoss().call(truth, np.concatenate([main, -20 * (band - 0.5)], -1)))
     assert good[0] + 1 < bad[0]
+
+
+def test_band_is_a_square_maximum_filter() -> None:
+    """Against SciPy's filters, on soft alphas of any shape."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    for shape in ((48, 64), (96, 32), (200, 120)):
+        alpha = rng.random(shape).astype(np.float32)
+        width = max(1, shape[0] // 48) * 2 + 1
+        grown = ndimage.maximum_filter(alpha, width, mode="constant", cval=-1)
+        shrunk = ndimage.minimum_filter(alpha, width, mode="constant", cval=2)
+        band = numbers(losses.boundary_band(alpha[None, ..., None]))[0, ..., 0]
+        assert np.allclose(band, grown - shrunk, atol=1e-6)
+
+
+def test_consistency_pulls_twins_together() -> None:
+    """The second half of the batch are the twins of the first; equal twins cost nothing more."""
+    truth = np.repeat(half(32), 4, 0)
+    logits = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype(np.float32)
+    same, apart = np.concatenate([logits, logits]), np.concatenate([logits, logits + 1])
+    plain, joined = losses.SegmentationLoss(), losses.SegmentationLoss(consistency=2.0)
+    assert numbers(joined.call(truth, same)) == pytest.approx(numbers(plain.call(truth, same)), abs=1e-5)
+    more = numbers(joined.call(truth, apart)) - numbers(plain.call(truth, apart))
+    p, q = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-logits - 1))
+    weight = 1 + 3 * numbers(losses.boundary_band(half(32)))
+    kl = [(t * np.log(t / o) + (1 - t) * np.log((1 - t) / (1 - o))) for t, o in ((q, p), (p, q))]
+    expected = np.concatenate([2 * (k * weight).sum((1, 2, 3)) / weight.sum() for k in kl])
+    assert more == pytest.approx(expected, rel=1e-3)

@@ -166,7 +166,8 @@ def jittered_prior(
     """A plausible previous alpha for the fourth channel: often blank, else moved, blurred, resized.
 
     Imperfect priors keep a network from copying its own mistakes on; so does, one time in ten, the
-    alpha of some `other` picture, as after a cut. Source of blank and moved priors: the HiLens MODNet article.
+    alpha of some `other` picture, as after a cut. The movement goes from next to none, as between two frames
+    of a video, to that of a jump. Source of blank and moved priors: the HiLens MODNet article.
     """
     draw = rng.random()
     if draw < blank:
@@ -174,17 +175,18 @@ def jittered_prior(
     if other is not None and draw > 0.9:
         return other.copy()
     size = alpha.shape
+    amount = np.exp(rng.uniform(np.log(0.05), np.log(1.5)))
     matrix = cv2.getRotationMatrix2D(
-        (size[1] / 2, size[0] / 2), rng.normal(0, 4), np.exp(rng.normal(0, 0.05))
+        (size[1] / 2, size[0] / 2), amount * rng.normal(0, 4), np.exp(amount * rng.normal(0, 0.05))
     )
-    matrix[:, 2] += rng.normal(0, 0.03, 2) * (size[1], size[0])
+    matrix[:, 2] += amount * rng.normal(0, 0.03, 2) * (size[1], size[0])
     prior = cv2.warpAffine(alpha, matrix, (size[1], size[0]))
-    kernel = np.ones((2 * int(rng.integers(0, 4)) + 1,) * 2, np.uint8)
+    kernel = np.ones((2 * int(amount * rng.integers(0, 4)) + 1,) * 2, np.uint8)
     prior = (cv2.dilate if rng.random() < 0.5 else cv2.erode)(prior, kernel)
     if rng.random() < 0.3:  # a part lost, as when an arm was missed
         y, x = int(rng.integers(0, size[0])), int(rng.integers(0, size[1]))
         prior[y : y + size[0] // 4, x : x + size[1] // 4] = 0
-    return cv2.GaussianBlur(prior, (0, 0), rng.uniform(0.5, 3))
+    return cv2.GaussianBlur(prior, (0, 0), 0.5 + amount * rng.uniform(0, 2))
 
 
 def _floor(image: np.ndarray, add: float, scale: float) -> np.ndarray:

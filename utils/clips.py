@@ -82,8 +82,8 @@ def scene(
         done = number / max(length - 1, 1)
         away = {"enter": 1 - 2 * done, "leave": 2 * done - 1}.get(event, 0)
         shift = place[number] + np.array([side * max(away, 0) * 1.3 * size[1], 0])
-        foreground, alpha = _placed(person, size, zoom, shift)
-        wall = _view(background, size, drift[number])
+        foreground, alpha = placed(person, size, zoom, shift)
+        wall = view(background, size, drift[number])
         mixed = foreground * alpha[..., None] + wall * (1 - alpha[..., None])
         noise = rng.standard_normal(mixed.shape, np.float32) * np.float32(grain)
         yield Moment(np.clip(mixed * light[number] + noise, 0, 255).astype(np.uint8), alpha)
@@ -114,7 +114,7 @@ def list_clips(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/clip.json"))
 
 
-def _placed(
+def placed(
     person: Person, size: tuple[int, int], zoom: float, shift: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The person standing on the canvas's lower edge, head inside, moved by `shift` (x, y) pixels."""
@@ -126,15 +126,15 @@ def _placed(
     return inside, np.clip(augment.warp(person.alpha, matrix, size), 0, 1)
 
 
-def _view(background: np.ndarray, size: tuple[int, int], drift: np.ndarray) -> np.ndarray:
+def view(background: np.ndarray, size: tuple[int, int], drift: np.ndarray) -> np.ndarray:
     """The part of a background the camera sees; `drift` in shares of the picture, at most 0.1 used."""
     height, width = background.shape[:2]
     scale = 1.25 * max(size[0] / height, size[1] / width)
     middle = np.array([size[1] - scale * width, size[0] - scale * height]) / 2
     move = np.clip(drift, -0.1, 0.1) * (size[1], size[0])
     matrix = np.array([[scale, 0, middle[0] + move[0]], [0, scale, middle[1] + move[1]]])
-    view = cv2.warpAffine(background, matrix, (size[1], size[0]), borderMode=cv2.BORDER_REFLECT_101)
-    return view.astype(np.float32)
+    seen = cv2.warpAffine(background, matrix, (size[1], size[0]), borderMode=cv2.BORDER_REFLECT_101)
+    return seen.astype(np.float32)
 
 
 def _sway(size: tuple[int, int], length: int, rng: np.random.Generator) -> np.ndarray:

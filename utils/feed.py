@@ -36,12 +36,13 @@ class Mix:
     composite: float = 0.3  # share of photos whose background is replaced
     cutout_share: float = 0.12  # share of a batch that comes from `cutouts`
     empty_share: float = 0.08  # share of a batch that is a background without people
+    twins: bool = False  # the second half of a batch is the first in other colours
 
 
 class Batches(keras.utils.PyDataset):
     """Batch i of an epoch: pixels [B, H, W, C] 0..255, alpha [B, H, W, 1] 0..1, loss weights [B].
 
-    Deterministic in (seed, epoch, i), whichever thread asks.
+    Deterministic in (seed, epoch, i), whichever thread asks. Raises ValueError for twins in an odd batch.
     """
 
     def __init__(
@@ -56,6 +57,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.pairs, self.size, self.batch, self.channels = pairs, tuple(size), batch, channels
         self.mix, self.seed = mix or Mix(augment=False), seed
+        if self.mix.twins and batch % 2:
+            raise ValueError(f"twins need an even batch, not {batch}")
+        self.photos = batch // 2 if self.mix.twins else batch
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
@@ -64,24 +68,28 @@ class Batches(keras.utils.PyDataset):
         self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pairs))
 
     def __len__(self) -> int:
-        return -(-len(self.pairs) // self.batch)
+        return -(-len(self.pairs) // self.photos)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # The last batch is filled up from the start: one shape only, so nothing is compiled twice.
-        chosen = np.take(self._order, range(index * self.batch, (index + 1) * self.batch), mode="wrap")
+        first = index * self.photos
+        chosen = np.take(self._order, range(first, first + self.photos), mode="wrap")
         pixels = np.zeros((self.batch, *self.size, self.channels), np.float32)
         alphas = np.zeros((self.batch, *self.size, 1), np.float32)
         weights = np.ones(self.batch, np.float32)
         for row, number in enumerate(chosen):
             rng = np.random.default_rng((self.seed, self.epoch, index, row))
-            pixels[row, ..., :3], alphas[row, ..., 0], weights[row] = self.sample(self.pairs[number], rng)
+            image, alpha, weight = self.sample(self.pairs[number], rng)
+            other = alphas[row - 1, ..., 0] if row else None
+            for place in range(row, self.batch, self.photos):
+                pixels[place, ..., :3] = augment.texture(image, rng) if self.mix.augment else image
+                alphas[place, ..., 0], weights[place] = alpha, weight
             if self.channels == 4:
-                other = alphas[row - 1, ..., 0] if row else None
-                pixels[row, ..., 3] = 255 * augment.jittered_prior(alphas[row, ..., 0], rng, other=other)
+                pixels[row :: self.photos, ..., 3] = 255 * augment.jittered_prior(alpha, rng, other=other)
         return pixels, alphas, weights
 
     def sample(self, pair: Pair, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """One picture uint8 [H, W, 3], its alpha [H, W] and its loss weight."""
+        """One picture uint8 [H, W, 3] in its own colours, its alpha [H, W] and its loss weight."""
         mix = self.mix
         if not mix.augment:
             image, alpha = _read(pair, max(self.size))
@@ -89,14 +97,13 @@ class Batches(keras.utils.PyDataset):
         draw = rng.random()
         if mix.backgrounds and draw < mix.empty_share:
             background = synthetic.random_crop(self._background(rng), self.size, rng)
-            return augment.texture(background, rng), np.zeros(self.size, np.float32), 1.0
+            return background, np.zeros(self.size, np.float32), 1.0
         replace = bool(mix.backgrounds) and rng.random() < mix.composite
         source: Pair | Path = pair
         if mix.backgrounds and mix.cutouts and draw > 1 - mix.cutout_share:
             source, replace = mix.cutouts[int(rng.integers(len(mix.cutouts)))], True
         image, alpha = _read(source, max(self.size))
-        image, alpha = self._place(image, alpha, replace, rng)
-        return augment.texture(image, rng), alpha, pair.weight
+        return *self._place(image, alpha, replace, rng), pair.weight
 
     def _place(
         self, image: np.ndarray, alpha: np.ndarray, replace: bool, rng: np.random.Generator

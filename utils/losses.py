@@ -13,11 +13,17 @@ class SegmentationLoss(keras.losses.Loss):
     channel is an edge head's, trained on the same band. Pixels within `band` of the true boundary
     count `1 + boundary` times in the BCE. Band width: a 48th of the side, about the band that
     Boundary IoU looks at (Cheng et al., CVPR 2021).
+
+    With `consistency` above 0 the second half of a batch must be the first in other colours
+    (`Mix.twins`): each picture's alpha is then pulled to its twin's, that much beside the BCE (Xie et
+    al., "Unsupervised Data Augmentation for Consistency Training", NeurIPS 2020).
     """
 
-    def __init__(self, boundary: float = 3.0, dice: float = 1.0, edge: float = 0.3) -> None:
+    def __init__(
+        self, boundary: float = 3.0, dice: float = 1.0, edge: float = 0.3, consistency: float = 0.0
+    ) -> None:
         super().__init__(name="segmentation", reduction="sum_over_batch_size")
-        self.boundary, self.dice, self.edge = boundary, dice, edge
+        self.boundary, self.dice, self.edge, self.consistency = boundary, dice, edge, consistency
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         logits = y_pred[..., :1]
@@ -27,7 +33,21 @@ class SegmentationLoss(keras.losses.Loss):
         total = cross + self.dice * dice(y_true, ops.sigmoid(logits))
         if y_pred.shape[-1] == 2:
             total += self.edge * ops.mean(bce(near, y_pred[..., 1:]), (1, 2, 3))
+        if self.consistency:
+            apart = ops.sum(weight * divergence(twins(logits), logits), (1, 2, 3))
+            total += self.consistency * apart / ops.sum(weight, (1, 2, 3))
         return total
+
+
+def twins(batch: KerasTensor) -> KerasTensor:
+    """A batch with its halves exchanged, of which nothing is learnt."""
+    return ops.stop_gradient(ops.roll(batch, ops.shape(batch)[0] // 2, axis=0))
+
+
+def divergence(target: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    """KL divergence a pixel of the alphas of `logits` from those of the logits `target`; 0 where equal."""
+    alpha = ops.sigmoid(target)
+    return bce(alpha, logits) - bce(alpha, target)
 
 
 def bce(target: KerasTensor, logits: KerasTensor) -> KerasTensor:

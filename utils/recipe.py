@@ -38,7 +38,7 @@ def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches
         raise ValueError("--cutouts need --backgrounds to be placed on")
     size = tuple(args.size) if args.size else None
     size = tuple(models.describe(args.model, size, args.channels, **options(args))["input_size"])
-    mix = Mix(True, backgrounds, cutouts, args.composite)
+    mix = Mix(True, backgrounds, cutouts, args.composite, twins=args.consistency > 0)
     return train, validation, Batches(train, size, args.batch, args.channels, mix, args.seed)
 
 
@@ -97,7 +97,18 @@ def model_card(
     """What a user of the file should know; folders are named without their path."""
     sources = {name: _short(evaluation.mean(some)) for name, some in evaluation.groups(rows)}
     folders = [args.dataset, *args.extra, *args.cutouts, args.backgrounds]
-    keep = ("batch", "rate", "decay", "boundary", "ema", "composite", "epochs", "minutes", "seed")
+    keep = (
+        "batch",
+        "rate",
+        "decay",
+        "boundary",
+        "consistency",
+        "ema",
+        "composite",
+        "epochs",
+        "minutes",
+        "seed",
+    )
     return {
         "name": architecture["name"],
         "architecture": {**architecture, "options": _plain(architecture)},

@@ -69,11 +69,13 @@ class Trainer:
         boundary: float = 3.0,
         epochs: int | None = None,
         minutes: float | None = None,
+        consistency: float = 0.0,
     ) -> None:
         self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
         self.graph = backend.fast(models.logits(network), half=True)
         self.optimizer = make_optimizer(network, peak, decay)
-        self.graph.compile(self.optimizer, SegmentationLoss(boundary), **backend.compile_flags())
+        loss = SegmentationLoss(boundary, consistency=consistency)
+        self.graph.compile(self.optimizer, loss, **backend.compile_flags())
         self.optimizer.build(self.graph.trainable_variables)
         self.ema = EMA(network, ema)
         self.history: list[dict[str, float]] = []
