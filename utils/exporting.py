@@ -117,9 +117,15 @@ def calibration(source: KerasSegmenter, photos: list[Path]) -> Pixels:
 
 @contextmanager
 def saved_model(network: keras.Model) -> Iterator[str]:
-    """A temporary SavedModel with batch 1 fixed: an open batch leaves shape operations that halve speed."""
+    """A temporary SavedModel with batch 1 fixed: an open batch leaves shape operations that halve speed.
+
+    Its narrow transposed convolutions are written as convolutions (utils/subpixel.py).
+    """
     import keras
 
+    from utils.subpixel import sub_pixel
+
+    network = sub_pixel(network)
     with tempfile.TemporaryDirectory() as folder:
         signature = [keras.InputSpec(shape=(1, *network.input_shape[1:]), dtype="float32", name="pixels")]
         with quiet():
