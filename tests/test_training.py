@@ -219,17 +219,18 @@ def test_restore_brings_everything_back(people: Path) -> None:
         assert np.allclose(a, b, atol=1e-5)
 
 
-def test_trains_on_jax_where_tensorflow_is_missing(command, people: Path, tmp_path: Path) -> None:
-    pytest.importorskip("jax")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_trains_where_tensorflow_is_missing(command, people: Path, tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend)
     blocked = tmp_path / "blocked" / "tensorflow"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text(
         "raise ModuleNotFoundError('no tensorflow here', name='tensorflow')\n"
     )
-    environment = {"KERAS_BACKEND": "jax", "PYTHONPATH": str(blocked.parent)}
+    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": str(blocked.parent)}
     result = command("train.py", people, *SMALL, "--epochs", 1, "--out", tmp_path / "run", **environment)
     assert result.returncode == 0, result.stderr
-    assert "Keras on jax" in result.stdout
+    assert f"Keras on {backend}" in result.stdout
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), np.float32) * 255
     assert np.isfinite(models.load(tmp_path / "run" / "best.keras").predict_on_batch(pixels)).all()
 
