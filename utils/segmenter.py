@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import card as cards
+from utils import closer
 from utils.backend import choose, compile_flags, fast, limit_threads, quiet
 from utils.images import letterbox, squash, to_uint8, unletterbox
 
@@ -28,7 +29,8 @@ class Segmenter:
     """Letterboxes frames, runs the network, brings alpha back to each frame's size.
 
     Attributes: `size` (height, width) and `channels` of the network, `runtime` and `device` that
-    really run it, `threads`, `card`, and `milliseconds` of the last call by stage.
+    really run it, `threads`, `card`, `closer` (whether small people get a second look), and
+    `milliseconds` of the last call by stage.
     """
 
     runtime = ""
@@ -39,6 +41,7 @@ class Segmenter:
         self.milliseconds: dict[str, float] = {}
         # A peer's network may want other numbers than 0..255, or stretched pictures: its card says so.
         self._fit = squash if card.get("fit") == "squash" else letterbox
+        self.closer = bool(card.get("closer"))
         self._scale, self._offset = card.get("input_scale", 1.0), card.get("input_offset", 0.0)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -48,9 +51,17 @@ class Segmenter:
     def __call__(self, frame: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
         """Alpha float32 [H, W] in 0..1 of a uint8 RGB frame [H, W, 3] of any size.
 
-        `prior` is the alpha of the frame before, for networks with a fourth channel.
+        `prior` is the alpha of the frame before, for networks with a fourth channel. A network for stills, by
+        its card, looks at small people again (utils/closer.py).
         """
-        return self.batch([frame], [prior])[0]
+        alpha = self.batch([frame], [prior])[0]
+        box = closer.where(alpha) if self.closer else None
+        if box is None:
+            return alpha
+        first = self.milliseconds
+        part = self.batch([closer.cut(frame, box)], [None if prior is None else closer.cut(prior, box)])[0]
+        self.milliseconds = {stage: first[stage] + spent for stage, spent in self.milliseconds.items()}
+        return closer.put(alpha, part, box)
 
     def batch(
         self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None

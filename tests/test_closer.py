@@ -1,0 +1,69 @@
+"""The second look: where it is taken, that it is put back in its place, and what it is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from utils import closer
+from utils.segmenter import Segmenter
+
+
+class Coarse(Segmenter):
+    """Sees a picture in 32x32 pixels and calls bright ones person."""
+
+    def __init__(self, **card: object) -> None:
+        super().__init__(card, (32, 32), 3, 1)
+        self.looks = 0
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        self.looks += 1
+        return (pixels[..., :1] > 127).astype(np.float32)
+
+
+def photo(top: int, left: int, height: int, width: int) -> np.ndarray:
+    """A black photo of 400x400 with a bright diamond in it: slanted edges, which few pixels show badly."""
+    y, x = np.mgrid[0:400, 0:400]
+    inside = np.abs((y - top) / height - 0.5) + np.abs((x - left) / width - 0.5) < 0.5
+    return np.repeat((255 * inside).astype(np.uint8)[..., None], 3, 2)
+
+
+def error(alpha: np.ndarray, frame: np.ndarray) -> float:
+    return float(np.abs(alpha - frame[..., 0] / 255).mean())
+
+
+@pytest.mark.parametrize("place", [(150, 60, 90, 80), (0, 310, 90, 90), (330, 0, 70, 90)])
+def test_small_people_come_out_finer_wherever_they_are(place: tuple[int, ...]) -> None:
+    frame = photo(*place)
+    once, twice = Coarse()(frame), Coarse(closer=True)(frame)
+    assert twice.shape == (400, 400)
+    assert error(twice, frame) < 0.5 * error(once, frame)
+
+
+def test_only_small_people_are_looked_at_again() -> None:
+    looks = []
+    for frame in (photo(150, 60, 90, 80), photo(10, 20, 380, 370), np.zeros((400, 400, 3), np.uint8)):
+        segmenter = Coarse(closer=True)
+        segmenter(frame)
+        looks.append(segmenter.looks)
+    assert looks == [2, 1, 1]
+
+
+def test_the_part_holds_everybody_with_a_margin() -> None:
+    alpha = np.zeros((100, 200), np.float32)
+    alpha[30:40, 50:60] = alpha[60:70, 90:100] = 1
+    box = closer.where(alpha)
+    assert box.top < 30
+    assert box.left < 50
+    assert box.top + box.height > 70
+    assert box.left + box.width > 100
+    part = closer.cut(alpha, box)
+    assert part.sum() == alpha.sum()
+    assert np.array_equal(closer.put(np.zeros_like(alpha), part, box), alpha)
+
+
+def test_milliseconds_are_those_of_both_looks() -> None:
+    segmenter = Coarse(closer=True)
+    segmenter.infer = lambda pixels, infer=segmenter.infer: (__import__("time").sleep(0.01), infer(pixels))[1]
+    segmenter(photo(150, 60, 90, 80))
+    assert segmenter.milliseconds["network"] >= 20
