@@ -1,4 +1,4 @@
-"""python benchmark.py checkpoints/portrait_float32.tflite checkpoints/portrait_int8.tflite
+"""python benchmark.py checkpoints/photo_int8.tflite checkpoints/live_int8.tflite
 
 Parameters, file size and latency of model files of any kind, or of architectures by name (built with
 random weights: speed does not depend on them), on this machine and on each number of threads.

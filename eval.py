@@ -1,4 +1,4 @@
-"""python eval.py checkpoints/portrait.keras DATASET --out results
+"""python eval.py checkpoints/photo.keras DATASET --out results
 
 Stage 2: a model file of any kind and a folder of photos and masks -> a table of metrics.
 

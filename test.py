@@ -21,7 +21,7 @@ from pathlib import Path
 from utils import cli
 
 KINDS = ("alpha", "cutout", "composite", "panel")
-DEFAULT_MODEL = "checkpoints/portrait_float32.tflite"
+DEFAULT_MODEL = "checkpoints/photo_int8.tflite"
 
 
 def arguments() -> argparse.Namespace:

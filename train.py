@@ -67,6 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.0,
         help="show each photo twice in other colours and ask for the same alpha, weighted by this",
     )
+    add("--teacher", metavar="FILE", help="a better network of ours whose alpha is learnt from as well")
+    add("--teach", type=float, default=0.5, help="the teacher's share of the target, 0..1")
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=cli.positive, default=2, help="threads that make batches")
@@ -117,6 +119,8 @@ def main() -> int:
         None if args.minutes else args.epochs,
         args.minutes,
         args.consistency,
+        recipe.open_teacher(args, batches),
+        args.teach,
     )
     run.mkdir(parents=True, exist_ok=True)
     if args.resumed:

@@ -14,7 +14,7 @@ from utils import clips, evaluation, images
 from utils.segmenter import Segmenter
 from utils.video import VideoError, read_video
 
-MODEL = ROOT / "checkpoints" / "portrait_int8.tflite"
+MODEL = ROOT / "checkpoints" / "photo_int8.tflite"
 SIZE = (96, 128)
 
 
@@ -169,7 +169,7 @@ def test_clips_from_the_command_line(command, tmp_path: Path) -> None:
     assert facts["frames"] == 18
     result = command("eval.py", MODEL, tmp_path / "clips", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
-    summary = json.loads((tmp_path / "portrait_int8_tflite_clips.json").read_text())
+    summary = json.loads((tmp_path / "photo_int8_tflite_clips.json").read_text())
     assert len(summary["clips"]) == 2
     assert 0 < summary["iou"] <= 1
     assert re.search(rf"all .*{summary['dtssd']:.3f}", result.stdout)

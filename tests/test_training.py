@@ -18,6 +18,7 @@ from utils.dataset import find_pairs
 
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
+from models import card as cards  # noqa: E402
 from utils import augment, evaluation, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
@@ -217,6 +218,30 @@ def test_restore_brings_everything_back(people: Path) -> None:
         assert np.allclose(a, b, atol=1e-5)
     for a, b in zip(first.ema.arrays(), second.ema.arrays(), strict=True):
         assert np.allclose(a, b, atol=1e-5)
+
+
+def test_teacher_sees_the_same_picture_and_makes_its_share_of_the_target() -> None:
+    keras.utils.set_random_seed(3)
+    teacher = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
+    student = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
+    trainer = training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=0.25)
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(0, 255, (2, 64, 64, 4)).astype(np.float32)
+    alpha = (rng.random((2, 64, 64, 1)) > 0.5).astype(np.float32)
+    expected = 0.75 * alpha + 0.25 * teacher.predict_on_batch(pixels[..., :3])
+    assert np.allclose(trainer.target(pixels, alpha), expected, atol=1e-5)
+    assert training.Trainer(student, 1e-3, epochs=1).target(pixels, alpha) is alpha
+
+
+def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:
+    result = command("train.py", people, *SMALL, "--epochs", 1, "--out", tmp_path / "first")
+    assert result.returncode == 0, result.stderr
+    teacher = tmp_path / "first" / "best.keras"
+    words = ("--epochs", 1, "--teacher", teacher, "--out", tmp_path / "second")
+    result = command("train.py", people, *SMALL, *words)
+    assert result.returncode == 0, result.stderr
+    assert cards.read(tmp_path / "second" / "best.keras")["teacher"] == "best.keras"
+    refused(command("train.py", people, *SMALL, "--teacher", tmp_path / "none.keras"), "no such model file")
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

@@ -65,6 +65,16 @@ def open_network(
     return network, architecture
 
 
+def open_teacher(args: argparse.Namespace, batches: Batches) -> keras.Model | None:
+    """The network of --teacher at the size of the training pictures. Raises FileNotFoundError, ValueError."""
+    if not args.teacher:
+        return None
+    teacher = models.load(args.teacher, input_size=batches.size)
+    if teacher.input_shape[3] > batches.channels:
+        raise ValueError(f"{args.teacher} wants a prior: pass --channels 4, or another --teacher")
+    return teacher
+
+
 def options(args: argparse.Namespace) -> dict[str, Any]:
     """--option NAME=VALUE as a dict: numbers, true/false, or text. Raises ValueError."""
     found: dict[str, Any] = {}
@@ -117,6 +127,7 @@ def model_card(
         "output": "alpha 0..1",
         "data": {"folders": [Path(f).name for f in folders if f], "note": args.data_note},
         "settings": {key: getattr(args, key) for key in keep},
+        "teacher": Path(args.teacher).name if args.teacher else None,
         "epoch": epoch,
         "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources},
     }

@@ -1,6 +1,6 @@
 """One interface over every runtime: a frame of any size in, its alpha out.
 
-    segmenter = utils.segmenter.open("checkpoints/portrait.tflite", threads=2)
+    segmenter = utils.segmenter.open("checkpoints/photo_int8.tflite", threads=2)
     alpha = segmenter(frame)          # uint8 RGB [H, W, 3] -> float32 [H, W], 0..1
 
 The file's ending chooses the runtime; its card says what it takes. A new runtime is one subclass

@@ -58,6 +58,8 @@ class Trainer:
     """Trains `network` and keeps what resuming needs.
 
     `epochs` or `minutes` bound the training; the learning rate follows the share of it that is done.
+    A `teacher` (of the same input size) makes `teach` (0..1) of every target: it sees the very picture the
+    network sees, augmented as it is (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Trainer:
         epochs: int | None = None,
         minutes: float | None = None,
         consistency: float = 0.0,
+        teacher: keras.Model | None = None,
+        teach: float = 0.5,
     ) -> None:
         self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
         self.graph = backend.fast(models.logits(network), half=True)
@@ -77,6 +81,10 @@ class Trainer:
         loss = SegmentationLoss(boundary, consistency=consistency)
         self.graph.compile(self.optimizer, loss, **backend.compile_flags())
         self.optimizer.build(self.graph.trainable_variables)
+        self.teacher, self.teach = teacher, teach
+        if teacher:
+            self.teacher = backend.fast(teacher, half=True)
+            self.teacher.compile(**backend.compile_flags())
         self.ema = EMA(network, ema)
         self.history: list[dict[str, float]] = []
         self.best = -1.0
@@ -113,7 +121,8 @@ class Trainer:
                 if share >= 1.0:
                     break
                 self.optimizer.learning_rate = learning_rate(share, self.peak)
-                losses.append(float(self.graph.train_on_batch(pixels, alpha, sample_weight=weights)))
+                target = self.target(pixels, alpha)
+                losses.append(float(self.graph.train_on_batch(pixels, target, sample_weight=weights)))
                 if not math.isfinite(losses[-1]):
                     raise ValueError("the loss is no longer a number: try a lower --rate")
                 self.ema.update()
@@ -126,6 +135,13 @@ class Trainer:
             "rate": float(ops.convert_to_numpy(self.optimizer.learning_rate)),
             "images_per_second": speed,
         }
+
+    def target(self, pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """What is learnt from a batch: the true alpha [N, H, W, 1], mixed with the teacher's if there is one."""
+        if self.teacher is None:
+            return alpha
+        taught = self.teacher.predict_on_batch(pixels[..., : self.teacher.input_shape[3]])
+        return (1 - self.teach) * alpha + self.teach * np.asarray(taught, np.float32)
 
     def _left(self, share: float) -> str:
         minutes = self.seconds * (1 / max(share, 1e-6) - 1) / 60
