@@ -382,7 +382,8 @@ def test_segmenter_letterboxes_and_says_its_device() -> None:
     tall = np.concatenate([np.zeros_like(frame), frame, np.zeros_like(frame)])
     both = network.batch([frame, tall])
     assert both[1].shape == (1536, 512)
-    assert metrics.iou(both[1][512:1024], both[0]) > 0.7  # a third of the resolution, the same shape but for the helmet
+    # A third of the resolution, the same shape but for the helmet.
+    assert metrics.iou(both[1][512:1024], both[0]) > 0.7
     with pytest.raises(ValueError, match="gpu was asked for"):
         segmenter.open(FLOAT, device="gpu", strict=True)
     with pytest.raises(ValueError, match="uint8 RGB"):
