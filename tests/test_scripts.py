@@ -363,16 +363,23 @@ def test_light_runtime_needs_no_tensorflow(command, tmp_path: Path) -> None:
 
 @pytest.mark.alone
 def test_folder_keeps_the_cores_busy(command, tmp_path: Path) -> None:
-    """120 small photos: wall time at most 1.3 x the sum of their inference (best of three)."""
+    """120 small photos: hardly longer than the network plus the other work shared by all cores (best of three).
+
+    One stage after the other it would be 1.35 times that on two cores.
+    """
     for seed in range(120):
         images.write_image(tmp_path / "in" / f"{seed}.jpg", portraits.portrait(seed, 320, 240)[0])
     ratios = []
     for _ in range(3):
         out = command("test.py", tmp_path / "in", "--save", "alpha", "--out", tmp_path / "out").stdout
-        wall = float(re.search(r"in ([\d.]+) s", out)[1])
-        network = float(re.search(r"network ([\d.]+)", out)[1]) * 120 / 1000
-        ratios.append(wall / network)
-    assert min(ratios) <= 1.3, ratios
+        wall = 1000 * float(re.search(r"in ([\d.]+) s", out)[1]) / 120
+        stages = {
+            name: float(value)
+            for name, value in re.findall(r"([a-z ]+?) ([\d.]+)(?:,|\n)", out.split("ms a photo:")[1])
+        }
+        network = stages.pop(" network")
+        ratios.append(wall / (network + sum(stages.values()) / (os.cpu_count() or 1)))
+    assert min(ratios) <= 1.15, ratios
 
 
 def test_segmenter_letterboxes_and_says_its_device() -> None:
