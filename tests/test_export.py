@@ -110,6 +110,14 @@ def test_int8_is_whole_numbers_inside_and_small(folder, exported):
     assert sizes[2] < 0.45 * sizes[0]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_slow_transposed_convolution_is_gone(folder, exported, name):
+    opened = segmenter.open(folder / "out" / name, threads=1)
+    kinds = {details["op_name"] for details in opened._interpreter._get_ops_details()}
+    assert "TRANSPOSE_CONV" not in kinds
+    assert "DEPTH_TO_SPACE" in kinds
+
+
 def test_wrong_export_ends_with_code_1_and_no_file(folder, exported, tmp_path, monkeypatch, capsys):
     """The converter is made to return another network, and a file of that name is there already."""
     wrong = (folder / "out" / NAMES[0]).read_bytes()

@@ -231,6 +231,8 @@ def test_teacher_sees_the_same_picture_and_makes_its_share_of_the_target() -> No
     expected = 0.75 * alpha + 0.25 * teacher.predict_on_batch(pixels[..., :3])
     assert np.allclose(trainer.target(pixels, alpha), expected, atol=1e-5)
     assert training.Trainer(student, 1e-3, epochs=1).target(pixels, alpha) is alpha
+    with pytest.raises(ValueError, match=r"share is 0\.\.1"):
+        training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=1.5)
 
 
 def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ class Trainer:
         loss = SegmentationLoss(boundary, consistency=consistency)
         self.graph.compile(self.optimizer, loss, **backend.compile_flags())
         self.optimizer.build(self.graph.trainable_variables)
+        if not 0 <= teach <= 1:
+            raise ValueError(f"--teach {teach}: the teacher's share is 0..1")
         self.teacher, self.teach = teacher, teach
         if teacher:
             self.teacher = backend.fast(teacher, half=True)
