@@ -69,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--teacher", metavar="FILE", help="a better network of ours whose alpha is learnt from as well")
     add("--teach", type=float, default=0.5, help="the teacher's share of the target, 0..1")
+    add(
+        "--hold",
+        type=float,
+        default=0.0,
+        help="with --channels 4: keep this share (0..1) of the last alpha where nothing moved",
+    )
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=cli.positive, default=2, help="threads that make batches")
@@ -121,6 +127,7 @@ def main() -> int:
         args.consistency,
         recipe.open_teacher(args, batches),
         args.teach,
+        args.hold,
     )
     run.mkdir(parents=True, exist_ok=True)
     if args.resumed:

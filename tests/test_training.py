@@ -235,6 +235,38 @@ def test_teacher_sees_the_same_picture_and_makes_its_share_of_the_target() -> No
         training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=1.5)
 
 
+def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None:
+    keras.utils.set_random_seed(4)
+    network = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
+    trainer = training.Trainer(network, 1e-3, epochs=1, hold=0.6)
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(0, 255, (12, 64, 64, 4)).astype(np.float32)
+    pixels[::2, ..., 3] = 0
+    truth = (rng.random((12, 64, 64, 1)) > 0.5).astype(np.float32)
+    before = pixels.copy(), truth.copy()
+    given, target = trainer.held(pixels, truth, np.random.default_rng(1))
+    assert np.array_equal(pixels, before[0])
+    assert np.array_equal(truth, before[1])
+    changed = np.flatnonzero((given != pixels).any((1, 2, 3)))
+    assert 0 < len(changed) < 6  # not those without a prior, and not all of the others
+    assert (changed % 2 == 1).all()
+    assert np.array_equal(given[..., :3], pixels[..., :3])  # the frame itself stays as it is
+    for row in range(12):
+        share = 0.6 if row in changed else 0.0
+        prior = given[row, ..., 3:] / 255
+        assert np.allclose(target[row], (1 - share) * truth[row] + share * prior, atol=1e-5)
+    alpha = network.predict_on_batch(pixels)[changed]
+    assert np.abs(given[changed, ..., 3:] / 255 - alpha).mean() < 0.1  # but for another grain
+
+
+def test_hold_needs_a_prior() -> None:
+    network = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
+    with pytest.raises(ValueError, match="--channels 4"):
+        training.Trainer(network, 1e-3, epochs=1, hold=0.5)
+    with pytest.raises(ValueError, match="--hold 1"):
+        training.Trainer(network, 1e-3, epochs=1, hold=1.0)
+
+
 def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:
     result = command("train.py", people, *SMALL, "--epochs", 1, "--out", tmp_path / "first")
     assert result.returncode == 0, result.stderr

@@ -113,6 +113,7 @@ def model_card(
         "decay",
         "boundary",
         "consistency",
+        "hold",
         "ema",
         "composite",
         "epochs",

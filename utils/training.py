@@ -27,6 +27,7 @@ from utils.losses import SegmentationLoss
 
 WARM_UP = 0.04
 FLOOR = 0.01
+STILL = 0.7  # of the pictures with a prior, those in which nothing moved
 
 
 def learning_rate(share: float, peak: float) -> float:
@@ -60,6 +61,7 @@ class Trainer:
     `epochs` or `minutes` bound the training; the learning rate follows the share of it that is done.
     A `teacher` (of the same input size) makes `teach` (0..1) of every target: it sees the very picture the
     network sees, augmented as it is (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+    `hold` (0..1) teaches a network with a prior to keep to it where nothing moved, see `held`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         consistency: float = 0.0,
         teacher: keras.Model | None = None,
         teach: float = 0.5,
+        hold: float = 0.0,
     ) -> None:
         self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
         self.graph = backend.fast(models.logits(network), half=True)
@@ -87,6 +90,14 @@ class Trainer:
         if teacher:
             self.teacher = backend.fast(teacher, half=True)
             self.teacher.compile(**backend.compile_flags())
+        if not 0 <= hold < 1 or (hold and network.input_shape[3] != 4):
+            raise ValueError(
+                f"--hold {hold}: give 0..1 (1 not included), and --channels 4 for the prior that is held"
+            )
+        self.hold = hold
+        if hold:
+            self.earlier = backend.fast(network, half=True)
+            self.earlier.compile(**backend.compile_flags())
         self.ema = EMA(network, ema)
         self.history: list[dict[str, float]] = []
         self.best = -1.0
@@ -124,6 +135,9 @@ class Trainer:
                     break
                 self.optimizer.learning_rate = learning_rate(share, self.peak)
                 target = self.target(pixels, alpha)
+                if self.hold:
+                    rng = np.random.default_rng((batches.seed, self.epoch, step))
+                    pixels, target = self.held(pixels, target, rng)
                 losses.append(float(self.graph.train_on_batch(pixels, target, sample_weight=weights)))
                 if not math.isfinite(losses[-1]):
                     raise ValueError("the loss is no longer a number: try a lower --rate")
@@ -144,6 +158,27 @@ class Trainer:
             return alpha
         taught = self.teacher.predict_on_batch(pixels[..., : self.teacher.input_shape[3]])
         return (1 - self.teach) * alpha + self.teach * np.asarray(taught, np.float32)
+
+    def held(
+        self, pixels: np.ndarray, target: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """In most pictures that have a prior, make it the network's own alpha of the frame before in a still scene.
+
+        That frame is the picture with a camera's other grain and exposure. What flickers between the two is
+        damped, as `hold` of the target is that alpha; priors that moved or are blank keep the truth as their target.
+        """
+        rows = np.flatnonzero((pixels[..., 3].max((1, 2)) > 0) & (rng.random(len(pixels)) < STILL))
+        before = pixels.copy()
+        shape = (len(pixels), 1, 1, 1)
+        grain = rng.standard_normal(before[..., :3].shape, np.float32) * rng.uniform(0.5, 4, shape)
+        light = rng.normal(1, 0.02, shape)
+        before[..., :3] = np.clip(before[..., :3] * light + grain, 0, 255)
+        alpha = self.earlier.predict_on_batch(before)
+        alpha = np.asarray(alpha[0] if isinstance(alpha, list) else alpha, np.float32)
+        pixels, target = pixels.copy(), target.copy()
+        pixels[rows, ..., 3] = 255 * alpha[rows, ..., 0]
+        target[rows] = (1 - self.hold) * target[rows] + self.hold * alpha[rows]
+        return pixels, target
 
     def _left(self, share: float) -> str:
         minutes = self.seconds * (1 / max(share, 1e-6) - 1) / 60
