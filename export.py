@@ -46,6 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--closer", action="store_true", help="for stills: small people are cut out and looked at again"
     )
+    parser.add_argument(
+        "--mirror", action="store_true", help="for stills: each look is averaged with one in the mirror"
+    )
     parser.add_argument("--photos", type=cli.positive, default=64, help="photos to use at most")
     parser.add_argument(
         "--threads", type=cli.threads, default=os.cpu_count(), help="threads of the comparison"
@@ -65,7 +68,7 @@ def main() -> int:
     networks = [exporting.load(args.checkpoint, size) for size in args.size or [None]]
     for number, (network, card) in enumerate(networks):
         card["source"] = Path(args.checkpoint).name
-        card["closer"] = args.closer
+        card |= {"closer": args.closer, "mirror": args.mirror}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"

@@ -73,3 +73,30 @@ def test_milliseconds_are_those_of_both_looks() -> None:
     segmenter = Slow(closer=True)
     segmenter(photo(150, 60, 90, 80))
     assert segmenter.milliseconds["network"] >= 20
+
+
+class Lopsided(Coarse):
+    """Calls everybody person but in the left quarter of what it sees, where it is blind."""
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        alpha = super().infer(pixels)
+        alpha[:, :, :8] = 0
+        return alpha
+
+
+def test_the_mirrored_look_is_turned_back_and_averaged() -> None:
+    frame = photo(20, 20, 360, 360)
+    plain, both = Lopsided()(frame), Lopsided(mirror=True)(frame)
+    assert plain[200, 60] == 0
+    assert both[200, 60] == pytest.approx(0.5)
+    assert both[200, 340] == pytest.approx(0.5)
+    assert both[200, 200] == 1
+    assert np.allclose(both, both[:, ::-1], atol=0.05)
+
+
+def test_mirror_and_second_look_together() -> None:
+    frame = photo(150, 60, 90, 80)
+    segmenter = Coarse(closer=True, mirror=True)
+    alpha = segmenter(frame)
+    assert segmenter.looks == 4
+    assert error(alpha, frame) < 0.5 * error(Coarse(mirror=True)(frame), frame)

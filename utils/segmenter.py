@@ -29,8 +29,8 @@ class Segmenter:
     """Letterboxes frames, runs the network, brings alpha back to each frame's size.
 
     Attributes: `size` (height, width) and `channels` of the network, `runtime` and `device` that
-    really run it, `threads`, `card`, `closer` (whether small people get a second look), and
-    `milliseconds` of the last call by stage.
+    really run it, `threads`, `card`, `closer` (whether small people get a second look), `mirror` (whether
+    each look is averaged with one in the mirror), and `milliseconds` of the last call by stage.
     """
 
     runtime = ""
@@ -41,7 +41,7 @@ class Segmenter:
         self.milliseconds: dict[str, float] = {}
         # A peer's network may want other numbers than 0..255, or stretched pictures: its card says so.
         self._fit = squash if card.get("fit") == "squash" else letterbox
-        self.closer = bool(card.get("closer"))
+        self.closer, self.mirror = bool(card.get("closer")), bool(card.get("mirror"))
         self._scale, self._offset = card.get("input_scale", 1.0), card.get("input_offset", 0.0)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -54,14 +54,25 @@ class Segmenter:
         `prior` is the alpha of the frame before, for networks with a fourth channel. A network for stills, by
         its card, looks at small people again (utils/closer.py).
         """
-        alpha = self.batch([frame], [prior])[0]
+        alpha = self._look(frame, prior)
         box = closer.where(alpha) if self.closer else None
         if box is None:
             return alpha
         first = self.milliseconds
-        part = self.batch([closer.cut(frame, box)], [None if prior is None else closer.cut(prior, box)])[0]
+        part = self._look(closer.cut(frame, box), None if prior is None else closer.cut(prior, box))
         self.milliseconds = {stage: first[stage] + spent for stage, spent in self.milliseconds.items()}
         return closer.put(alpha, part, box)
+
+    def _look(self, frame: np.ndarray, prior: np.ndarray | None) -> np.ndarray:
+        """Alpha of a frame, averaged with that of its mirror image where the card asks for it."""
+        alpha = self.batch([frame], [prior])[0]
+        if not self.mirror:
+            return alpha
+        first = self.milliseconds
+        turned = np.ascontiguousarray(frame[:, ::-1])
+        other = self.batch([turned], [None if prior is None else np.ascontiguousarray(prior[:, ::-1])])[0]
+        self.milliseconds = {stage: first[stage] + spent for stage, spent in self.milliseconds.items()}
+        return (alpha + other[:, ::-1]) / 2
 
     def batch(
         self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None
