@@ -189,27 +189,6 @@ def jittered_prior(
     return cv2.GaussianBlur(prior, (0, 0), 0.5 + amount * rng.uniform(0, 2))
 
 
-def flickering(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a network may have said of the same still scene a frame earlier: edges by a pixel or two elsewhere, haze.
-
-    float32 [H, W] in 0..1 in and out. A smooth field moves the edges, another shifts alpha's logits.
-    """
-    height, width = alpha.shape
-    coarse = max(2, height // 24), max(2, width // 24)
-
-    def field(size: float) -> np.ndarray:
-        values = rng.normal(0, size, coarse).astype(np.float32)
-        return cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
-
-    reach = rng.uniform(0, 0.008) * max(height, width)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    moved = cv2.remap(
-        alpha, x + field(reach), y + field(reach), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    moved = np.clip(moved, 0.005, 0.995)
-    return 1 / (1 + np.exp(-(np.log(moved / (1 - moved)) + field(rng.uniform(0, 1.2)))))
-
-
 def _floor(image: np.ndarray, add: float, scale: float) -> np.ndarray:
     """`image * scale + add` kept above zero; convertScaleAbs would mirror negative values."""
     return np.maximum(image.astype(np.float32) * scale + add, 0)

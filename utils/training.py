@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 import models
-from utils import augment, backend
+from utils import backend
 from utils.cli import progress
 from utils.ema import EMA
 from utils.feed import AHEAD, Batches, prefetch
@@ -164,9 +164,8 @@ class Trainer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """In most pictures that have a prior, make it the network's own alpha of the frame before in a still scene.
 
-        That frame is the picture with a camera's other grain and exposure, and its alpha flickers (utils/augment.py).
-        `hold` of the target is that alpha, so the network learns to damp what flickers; priors that moved or are
-        blank keep the truth as their target.
+        That frame is the picture with a camera's other grain and exposure. What flickers between the two is
+        damped, as `hold` of the target is that alpha; priors that moved or are blank keep the truth as their target.
         """
         rows = np.flatnonzero((pixels[..., 3].max((1, 2)) > 0) & (rng.random(len(pixels)) < STILL))
         before = pixels.copy()
@@ -176,8 +175,6 @@ class Trainer:
         before[..., :3] = np.clip(before[..., :3] * light + grain, 0, 255)
         alpha = self.earlier.predict_on_batch(before)
         alpha = np.asarray(alpha[0] if isinstance(alpha, list) else alpha, np.float32)
-        for row in rows:
-            alpha[row, ..., 0] = augment.flickering(alpha[row, ..., 0], rng)
         pixels, target = pixels.copy(), target.copy()
         pixels[rows, ..., 3] = 255 * alpha[rows, ..., 0]
         target[rows] = (1 - self.hold) * target[rows] + self.hold * alpha[rows]
