@@ -1,16 +1,24 @@
 # make demo: cut the sample portrait out.  make test: lint and all tests.  make live: the light set only.
+# make test-gui: windows and streams, with the Debian packages they need.  make gallery: every filter in one picture.
 PYTHON ?= python3
 export PYTHON
 VENV := .venv/bin/
 
-.PHONY: demo test lint format setup setup-dev live clean
+.PHONY: demo test test-gui gallery lint format setup setup-dev live clean
 
 demo: setup
 	$(VENV)python test.py data/samples/astronaut.jpg --background data/samples/backgrounds/launch.jpg --save panel --out results
 
 test: setup-dev lint
-	$(VENV)python -m pytest -n 2 --dist loadfile -m "not alone"
-	$(VENV)python -m pytest -m alone
+	$(VENV)python -m pytest -n 2 --dist loadfile -m "not alone and not gui"
+	$(VENV)python -m pytest -m "alone and not gui"
+
+test-gui: setup-dev
+	@sh setup-gui.sh
+	$(VENV)python -m pytest -m gui
+
+gallery: setup
+	$(VENV)python -m utils.gallery docs/gallery.jpg
 
 lint: setup-dev
 	$(VENV)ruff check .

@@ -6,7 +6,7 @@ random weights: speed does not depend on them), on this machine and on each numb
 All networks take turns, run by run, so that a busy moment slows all of them alike; the ratio is to
 MediaPipe's selfie segmenter, measured in the same turns where the package mediapipe is installed or
 --peer names its .tflite. Only the network is timed: no decoding, no resizing. --feed DATASET times training steps instead, on
-real data and on one cached batch.
+real data and on one cached batch. `benchmark.py live` times the whole live loop instead, against a plain one.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def main() -> int:
     from utils import peers
 
     peer = find_peer(args.peer)
+    if args.models == ["live"]:
+        return report_live(args, peer)
     with tempfile.TemporaryDirectory() as folder:
         contenders = [open_contender(model, Path(folder)) for model in args.models or architectures()]
         if peer:
@@ -76,6 +78,19 @@ def main() -> int:
     print_table(rows, args.threads)
     if args.json:
         write_json(args.json, rows)
+        print(f"written: {args.json}")
+    return 0
+
+
+def report_live(args: argparse.Namespace, peer: Path | None) -> int:
+    """webcam.py's loop on a video, against the loop one would write first."""
+    from utils import live, live_benchmark, peers
+    from utils.files import write_json
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = live_benchmark.report(peer and peers.prepare(peer, Path(folder)), live.SHIPPED, args.runs)
+    if args.json:
+        write_json(args.json, found)
         print(f"written: {args.json}")
     return 0
 

@@ -20,6 +20,7 @@ import os
 from pathlib import Path
 
 from utils import cli
+from utils.temporal import WAYS
 
 WORST = 16
 
@@ -37,6 +38,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
     parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
     parser.add_argument("--threads", type=cli.threads, default=os.cpu_count(), help="threads of the network")
+    parser.add_argument(
+        "--temporal",
+        choices=WAYS,
+        help="of clips: measure with this steadying of the live scripts; default: without",
+    )
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
     return parser.parse_args()
 
@@ -80,7 +86,7 @@ def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
 
     network = segmenter.open(args.model, args.threads)
     print(f"{Path(args.model).name}: {network}, {len(paths)} clips")
-    rows = evaluation.evaluate_clips(network, paths)
+    rows = evaluation.evaluate_clips(network, paths, args.temporal)
     summary = evaluation.mean_steadiness(rows)
     print(f"{'clip':<40}" + "".join(f"{name:>15}" for name in summary))
     for row in [*rows, {"clip": "all", **summary}]:

@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     from utils import segmenter
-    from utils.blending import Background
+    from utils.background import Background
     from utils.images import ImageError
 
     photos = find_photos(args.photos)

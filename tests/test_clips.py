@@ -12,7 +12,7 @@ from tests import portraits
 from tests.conftest import ROOT, refused
 from utils import clips, evaluation, images
 from utils.segmenter import Segmenter
-from utils.video import VideoError, read_video
+from utils.sources import VideoError, VideoFile
 
 MODEL = ROOT / "checkpoints" / "photo_int8.tflite"
 SIZE = (96, 128)
@@ -142,17 +142,17 @@ def test_videos_are_read_whole_and_upright(tmp_path: Path) -> None:
     frame = np.zeros((48, 64, 3), np.uint8)
     frame[:24, :32] = (255, 0, 0)
     path = write_video(tmp_path / "a.mp4", [frame] * 7)
-    flat = list(read_video(path))
+    flat = [frame.image for frame in VideoFile(path)]
     assert len(flat) == 7
     assert flat[0].shape == (48, 64, 3)
     turn(path)
-    upright = next(iter(read_video(path)))
+    upright = next(iter(VideoFile(path))).image
     assert upright.shape == (64, 48, 3)
     assert upright[8, 40, 0] > 200  # the red corner went from top left to top right
     assert upright[8, 8, 0] < 50
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"text\.mp4"):
-        list(read_video(tmp_path / "text.mp4"))
+        VideoFile(tmp_path / "text.mp4")
 
 
 def test_clips_from_the_command_line(command, tmp_path: Path) -> None:

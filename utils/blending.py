@@ -1,21 +1,22 @@
 """Compositing: frame, alpha and background in, picture out. Every filter is a pure function on arrays.
 
-A background is given as SPEC: a colour (name, "#rrggbb" or "r,g,b"), a picture's path, "blur" or
-"transparent".
+Frames, foregrounds and backgrounds are uint8 RGB [H, W, 3] of one size, alphas float32 [H, W] in 0..1.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import cv2
 import numpy as np
-from PIL import ImageColor
 
-from utils.images import read_image, resize
-from utils.synthetic import estimate_foreground
+from utils.images import resize
+from utils.synthetic import estimate_foreground, mean_near
 
 WORKING_SIZE = 640
+LIVE_SIZE = 128  # longer side on which live loops estimate what is smooth
+WRAP_WIDTH = 0.02
+TILE = 32  # pixels of half a frame that are corrected together
 ROWS = 512
 
 
@@ -44,12 +45,102 @@ def cutout(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def over(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """alpha * foreground + (1 - alpha) * background, uint8 [H, W, 3]; alpha 0..1."""
-    result = np.empty_like(foreground)
-    for part in _strips(len(foreground)):
-        weight = alpha[part, :, None].astype(np.float32)
-        result[part] = np.rint(foreground[part] * weight + background[part] * (1 - weight))
+    """alpha * foreground + (1 - alpha) * background, uint8 [H, W, 3]; alpha 0..1.
+
+    In 8 bits, right to one level, and exact where alpha is 0 or 1: a fifth of the time of floats.
+    """
+    weight = cv2.merge([cv2.convertScaleAbs(alpha, alpha=255.0)] * 3)
+    # In place: on fresh memory the system spends more time clearing pages than this takes.
+    result = cv2.multiply(foreground, weight, scale=1 / 255)
+    cv2.bitwise_not(weight, dst=weight)
+    cv2.multiply(background, weight, dst=weight, scale=1 / 255)
+    return cv2.add(result, weight, dst=result)
+
+
+def over_live(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray, wrap: float = 0.0) -> np.ndarray:
+    """The composite for live loops, uint8 [H, W, 3]: `over`, the old background's colour and `light_wrap` in one.
+
+    A soft pixel I = a F + (1 - a) B mixes the colours nearby that are certainly the person's and certainly not, so a F is
+    a I + a (1 - a) (F - B). F - B is smooth and found on a picture of `LIVE_SIZE`, as is the wrapped light of strength
+    `wrap` (0..1); both are added at half size.
+    """
+    box = _around(alpha)
+    result = background.copy()
+    if box is None:
+        return result
+    frame, alpha, background = frame[box], alpha[box], background[box]
+    seen, thin = _live(frame, alpha)
+    change = _spread(alpha, _contrast(seen, thin), lambda a: a * (1 - a))
+    if wrap:
+        behind = _live(background, alpha)[0]
+        mixed = over(seen, thin, behind).astype(np.float32)
+        light = _wrapped(mixed, thin, behind, wrap, WRAP_WIDTH) - mixed
+        change += cv2.resize(light, change.shape[1::-1])
+    result[box] = _added(over(frame, alpha, background), change)
     return result
+
+
+def foreground_live(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """`clean_foreground` for live loops, uint8 [H, W, 3]: F = I + (1 - a) (F - B), see `over_live`."""
+    return _added(frame.copy(), _spread(alpha, _contrast(*_live(frame, alpha)), lambda a: 1 - a))
+
+
+def _around(alpha: np.ndarray) -> tuple[slice, slice] | None:
+    """The part of the frame in which there is anybody, found on every eighth pixel."""
+    found = alpha[::8, ::8] > 0.002
+    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+    if not len(rows):
+        return None
+    return tuple(slice(max(0, 8 * int(at[0]) - 8), 8 * int(at[-1]) + 16) for at in (rows, columns))
+
+
+def _live(picture: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both at the size on which live loops find what is smooth: every n-th pixel, as averaging takes ten times as long."""
+    step = max(1, -(-max(alpha.shape) // LIVE_SIZE))
+    return np.ascontiguousarray(picture[::step, ::step]), np.ascontiguousarray(alpha[::step, ::step])
+
+
+def _contrast(seen: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Nearby person's less nearby background's colour, float32 [h, w, 3]."""
+    side = 2 * max(5, max(alpha.shape) // 20) + 1
+    colours = seen.astype(np.float32)
+    return mean_near(colours, alpha**3, side) - mean_near(colours, (1 - alpha) ** 3, side)
+
+
+def _spread(
+    alpha: np.ndarray, contrast: np.ndarray, weight: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The contrast at half the frame's size, by a function of the alpha there."""
+    height, width = (-(-side // 2) for side in alpha.shape)
+    share = weight(resize(alpha, height, width))
+    return cv2.multiply(cv2.resize(contrast, (width, height)), cv2.merge([share] * 3))
+
+
+def _added(picture: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """A change at half size, float32 -128..127, added to the picture in place, tile by tile where there is any.
+
+    In 8 bits about 128, which are fast to enlarge; with a pixel more on each side, so that tiles have no seams.
+    """
+    offset = cv2.add(change, (128.0,) * 3, dtype=cv2.CV_8U)
+    moved = cv2.inRange(offset, (128,) * 3, (128,) * 3) == 0
+    for top in range(0, offset.shape[0], TILE):
+        for left in range(0, offset.shape[1], TILE):
+            if not moved[top : top + TILE, left : left + TILE].any():
+                continue
+            y, x = max(0, top - 1), max(0, left - 1)
+            tile = cv2.resize(offset[y : top + TILE + 1, x : left + TILE + 1], None, fx=2, fy=2)
+            part = picture[2 * top : 2 * (top + TILE), 2 * left : 2 * (left + TILE)]
+            y, x = 2 * (top - y), 2 * (left - x)
+            tile = tile[y : y + part.shape[0], x : x + part.shape[1]]
+            cv2.addWeighted(part, 1.0, tile, 1.0, -128.0, dst=part)
+    return picture
+
+
+def tint(
+    frame: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int], strength: float = 0.5
+) -> np.ndarray:
+    """The frame with a colour (0..255 each) laid over the person; `strength` 0..1."""
+    return over(np.full_like(frame, colour), alpha * strength, frame)
 
 
 def blurred_background(frame: np.ndarray, alpha: np.ndarray, strength: float = 0.03) -> np.ndarray:
@@ -101,52 +192,66 @@ def fit_background(picture: np.ndarray, size: tuple[int, int], how: str = "cover
     return canvas
 
 
-class Background:
-    """A background read once and made for each frame: `background(frame, alpha)` -> uint8 [H, W, 3].
+def colour_transfer(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The frame with the person's tones moved to the background's: mean and spread in Lab.
 
-    Raises ValueError for a SPEC that is neither a colour, a readable picture, "blur" nor "transparent".
+    Source: Reinhard et al., "Color Transfer between Images", 2001. Without a person, the frame itself.
     """
-
-    def __init__(self, spec: str, fit: str = "cover") -> None:
-        self.spec, self.fit = spec, fit
-        self.transparent = spec == "transparent"
-        self.picture: np.ndarray | None = None
-        self.colour: tuple[int, int, int] | None = None
-        if spec in ("blur", "transparent"):
-            return
-        if Path(spec).is_file():
-            self.picture = read_image(spec)
-            return
-        self.colour = parse_colour(spec)
-
-    def __call__(self, frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        if self.picture is not None:
-            return fit_background(self.picture, frame.shape[:2], self.fit)
-        if self.colour is not None:
-            return np.full_like(frame, self.colour)
-        return blurred_background(frame, alpha)
-
-    def compose(self, frame: np.ndarray, alpha: np.ndarray, cut: np.ndarray | None = None) -> np.ndarray:
-        """The finished picture: RGB, or RGBA where the background is transparent."""
-        cut = cutout(frame, alpha) if cut is None else cut
-        if self.transparent:
-            return cut
-        return over(np.ascontiguousarray(cut[..., :3]), alpha, self(frame, alpha))
+    weight = alpha.astype(np.float32)
+    total = float(weight.sum())
+    if total < 1:
+        return frame
+    lab = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    goal = cv2.cvtColor(background.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    mean = (lab * weight[..., None]).sum((0, 1)) / total
+    spread = np.sqrt((((lab - mean) ** 2) * weight[..., None]).sum((0, 1)) / total)
+    moved = (lab - mean) * (goal.std((0, 1)) / np.maximum(spread, 1e-3)) + goal.mean((0, 1))
+    return np.rint(np.clip(cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_Lab2RGB), 0, 1) * 255).astype(
+        np.uint8
+    )
 
 
-def parse_colour(spec: str) -> tuple[int, int, int]:
-    """A colour's name, "#rrggbb" or "r,g,b" as 0..255 each. Raises ValueError."""
-    text = f"rgb({spec})" if spec.count(",") == 2 else spec
-    try:
-        colour = ImageColor.getrgb(text)[:3]
-        if max(colour) > 255:
-            raise ValueError(f"{spec}: a colour's parts are 0..255")
-        return colour
-    except ValueError as error:
-        raise ValueError(
-            f"background {spec!r} is no colour and no picture that exists: give a colour (green, #00ff00, "
-            "0,255,0), a picture's path, blur or transparent"
-        ) from error
+def seamless_clone(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The person cloned into the background of the same size by Poisson blending; needs some person.
+
+    As in the reference toolkit, the mask is grown by 7x7 so that the gradients at the edge are the wall's, and the
+    person stands on the lower edge.
+    Source: Perez et al., "Poisson Image Editing", 2003. Without a person, the background itself.
+    """
+    mask = cv2.dilate((alpha > 0.5).astype(np.uint8) * 255, np.ones((7, 7), np.uint8))
+    # Pixels on the frame's own edge have no outer neighbour to be blended with.
+    mask[[0, -1]] = 0
+    mask[:, [0, -1]] = 0
+    left, _, width, height = cv2.boundingRect(mask)
+    if min(width, height) < 4:
+        return over(frame, alpha, background)
+    centre = (left + width // 2, len(alpha) - 1 - height + height // 2)
+    return cv2.seamlessClone(frame, background, mask, centre, cv2.NORMAL_CLONE)
+
+
+def light_wrap(
+    composite: np.ndarray,
+    alpha: np.ndarray,
+    background: np.ndarray,
+    strength: float = 0.4,
+    width: float = WRAP_WIDTH,
+) -> np.ndarray:
+    """The background's light on the rim of the person: its blur, screened over the inner edge.
+
+    `strength` 0..1; `width` of the rim as a share of the longer side.
+    """
+    wrapped = _wrapped(composite.astype(np.float32), alpha, background, strength, width)
+    return np.rint(wrapped).astype(np.uint8)
+
+
+def _wrapped(
+    picture: np.ndarray, alpha: np.ndarray, background: np.ndarray, strength: float, width: float
+) -> np.ndarray:
+    sigma = max(1.0, width * max(alpha.shape))
+    rim = np.clip(alpha * (1 - _wide_blur(alpha, sigma)) * 2, 0, 1) * strength
+    glow = _wide_blur(background.astype(np.float32), 2 * sigma)
+    screened = 255 - (255 - picture) * (255 - glow) / 255
+    return picture + (screened - picture) * rim[..., None]
 
 
 def _working_size(height: int, width: int) -> tuple[int, int]:

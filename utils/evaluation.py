@@ -14,8 +14,10 @@ from utils.clips import Moment
 from utils.dataset import Pair
 from utils.images import read_image, read_mask
 from utils.metrics import METRICS, score
+from utils.pipeline import Matting, Stages, delayed
 from utils.segmenter import Segmenter
-from utils.video import list_videos, read_video
+from utils.sources import VideoFile, list_videos
+from utils.temporal import Temporal
 
 GROUP_SIZE = 5
 MAX_GROUPS = 8
@@ -51,30 +53,31 @@ def find_clips(path: Path) -> list[Path]:
     return list_videos(path) + (clips.list_clips(path) if path.is_dir() else [])
 
 
-def evaluate_clips(segmenter: Segmenter, paths: list[Path]) -> list[dict]:
+def evaluate_clips(segmenter: Segmenter, paths: list[Path], way: str | None = None) -> list[dict]:
     """One row a clip, see `steadiness`. Raises VideoError, ImageError."""
     rows = []
     for path in progress(paths, "clips"):
         if path.is_dir():
             moments, facts = clips.read_clip(path)
-            rows.append({"clip": path.name, **steadiness(segmenter, moments, facts["cut"])})
+            rows.append({"clip": path.name, **steadiness(segmenter, moments, facts["cut"], way)})
         else:
-            frames = (Moment(frame, None) for frame in read_video(path))
-            rows.append({"clip": path.name, **steadiness(segmenter, frames)})
+            frames = (Moment(frame.image, None) for frame in VideoFile(path))
+            rows.append({"clip": path.name, **steadiness(segmenter, frames, way=way)})
     return rows
 
 
-def steadiness(segmenter: Segmenter, moments: Iterable[Moment], cut: int | None = None) -> dict[str, float]:
+def steadiness(
+    segmenter: Segmenter, moments: Iterable[Moment], cut: int | None = None, way: str | None = None
+) -> dict[str, float]:
     """Flicker, temporal consistency (tc) and, with truth, dtssd, IoU and MAD: means over the frames.
 
     A network with a fourth channel gets its own last alpha as prior. `cut`: the frame at which another
     scene begins; `iou_after_cut` is the mean of the frames 3 to 7 after it, and the change at the cut itself does
-    not count as unsteady.
+    not count as unsteady. `way` (utils/temporal.py) measures what the live scripts show instead of the network alone.
     """
     values: dict[str, list[float]] = {}
     before, alpha_before = None, None
-    for number, now in enumerate(moments):
-        alpha = segmenter(now.frame, alpha_before)
+    for number, (now, alpha) in enumerate(_alphas(segmenter, moments, way)):
         found: dict[str, float | None] = {}
         if before is not None and number != cut:
             pair = (before.frame, now.frame, alpha_before, alpha)
@@ -90,6 +93,21 @@ def steadiness(segmenter: Segmenter, moments: Iterable[Moment], cut: int | None 
                 values.setdefault(name, []).append(value)
         before, alpha_before = now, alpha
     return {name: float(np.mean(values[name])) for name in STEADINESS if name in values}
+
+
+def _alphas(
+    segmenter: Segmenter, moments: Iterable[Moment], way: str | None
+) -> Iterator[tuple[Moment, np.ndarray]]:
+    """Each moment with its alpha: the network's own, or as the live scripts steady it."""
+    if way is not None:
+        matting = Matting(segmenter, Temporal(way), Stages())
+        pairs = ((moment, matting(moment.frame)) for moment in moments)
+        yield from delayed(pairs) if way == "delay" else pairs
+        return
+    before = None
+    for moment in moments:
+        before = segmenter(moment.frame, before)
+        yield moment, before
 
 
 def mean_steadiness(rows: list[dict]) -> dict[str, float]:

@@ -12,17 +12,24 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from models import card as cards
 from utils import closer
 from utils.backend import choose, compile_flags, fast, limit_threads, quiet
-from utils.images import letterbox, squash, to_uint8, unletterbox
+from utils.images import Box, letterbox, squash, to_uint8, unletterbox
 
 if TYPE_CHECKING:
     import keras
+
+
+class Look(NamedTuple):
+    """What a network saw of a frame, uint8 RGB [h, w, 3], and its alpha, float32 [h, w] in 0..1."""
+
+    picture: np.ndarray
+    alpha: np.ndarray
 
 
 class Segmenter:
@@ -95,23 +102,45 @@ class Segmenter:
         self.milliseconds = {name: 1000 * seconds for name, seconds in stages.items()}
         return result
 
+    def coarse(self, frame: np.ndarray, prior: np.ndarray | None = None) -> Look:
+        """The frame and its alpha at the network's size, without what fills up its shape: for live loops.
+
+        Whatever steadies or mends alpha costs little there. `prior` may be of that size too.
+        """
+        start = time.perf_counter()
+        canvas, box = self._fit_checked(frame)
+        pixels = self._pixels([canvas], [prior])
+        ready = time.perf_counter()
+        alpha = self.infer(pixels)[0, ..., 0]
+        self.milliseconds = {
+            "resize": 1000 * (ready - start),
+            "network": 1000 * (time.perf_counter() - ready),
+        }
+        inside = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+        return Look(np.ascontiguousarray(canvas[inside]), np.clip(alpha[inside], 0, 1))
+
     def warm_up(self) -> None:
         """Run once on black, so that the first real frame is not the one that waits."""
         self.infer(np.zeros((1, *self.size, self.channels), np.float32))
 
     def prepare(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> tuple[np.ndarray, list]:
         """Letterboxed network input float32 [N, H, W, C] and the boxes: what training sees too."""
-        pixels = np.zeros((len(frames), *self.size, self.channels), np.float32)
-        boxes = []
-        for canvas, frame, prior in zip(pixels, frames, priors, strict=True):
-            _check(frame)
-            canvas[..., :3], box = self._fit(frame, self.size)
+        looks = [self._fit_checked(frame) for frame in frames]
+        return self._pixels([canvas for canvas, _ in looks], priors), [box for _, box in looks]
+
+    def _fit_checked(self, frame: np.ndarray) -> tuple[np.ndarray, Box]:
+        _check(frame)
+        return self._fit(frame, self.size)
+
+    def _pixels(self, canvases: list[np.ndarray], priors: list[np.ndarray | None]) -> np.ndarray:
+        pixels = np.zeros((len(canvases), *self.size, self.channels), np.float32)
+        for row, canvas, prior in zip(pixels, canvases, priors, strict=True):
+            row[..., :3] = canvas
             if prior is not None and self.channels == 4:
-                canvas[..., 3] = self._fit(to_uint8(prior), self.size)[0]
-            boxes.append(box)
+                row[..., 3] = self._fit(to_uint8(prior), self.size)[0]
         if self._scale != 1.0 or self._offset:
             pixels[..., :3] = pixels[..., :3] * self._scale + self._offset
-        return pixels, boxes
+        return pixels
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
@@ -207,6 +236,12 @@ class ShapedSegmenter(Segmenter):
                 self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
         return alphas
 
+    def coarse(self, frame: np.ndarray, prior: np.ndarray | None = None) -> Look:
+        member = self.member(frame)
+        look = member.coarse(frame, prior)
+        self.milliseconds = member.milliseconds
+        return look
+
     def warm_up(self) -> None:
         for member in self.members:
             member.warm_up()
@@ -214,6 +249,13 @@ class ShapedSegmenter(Segmenter):
     def __str__(self) -> str:
         sizes = ", ".join(f"{m.size[0]}x{m.size[1]}" for m in self.members[1:])
         return f"{super().__str__()} (for other shapes {sizes})"
+
+
+def tallest(segmenter: Segmenter) -> Segmenter:
+    """Of a network in several shapes the one for upright pictures, else the network itself."""
+    if not isinstance(segmenter, ShapedSegmenter):
+        return segmenter
+    return max(segmenter.members, key=lambda member: member.size[0] / member.size[1])
 
 
 def open(

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils.blending import over
 from utils.files import replacing
 from utils.images import letterbox, to_uint8
 
@@ -66,8 +67,8 @@ def on_checkerboard(picture: np.ndarray) -> np.ndarray:
     if picture.shape[2] == 3:
         return picture
     board = checkerboard(*picture.shape[:2], square=max(8, picture.shape[0] // 32))
-    weight = picture[..., 3:].astype(np.float32) / 255
-    return (picture[..., :3] * weight + board * (1 - weight)).astype(np.uint8)
+    weight = picture[..., 3].astype(np.float32) / 255
+    return over(np.ascontiguousarray(picture[..., :3]), weight, board)
 
 
 def plot_curves(path: str | Path, history: list[dict[str, float]]) -> None:

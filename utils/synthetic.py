@@ -19,8 +19,8 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, radius: int = 0) -
     alpha = np.ascontiguousarray(alpha, np.float32)
     foreground, background = image, image
     for size, power in ((2 * radius + 1, 3), (max(3, radius // 4 * 2 + 1), 1)):
-        near_f = _mean_near(foreground, alpha**power, size)
-        near_b = _mean_near(background, (1 - alpha) ** power, size)
+        near_f = mean_near(foreground, alpha**power, size)
+        near_b = mean_near(background, (1 - alpha) ** power, size)
         inside = alpha[..., None]
         rest = image - inside * near_f - (1 - inside) * near_b
         foreground = np.clip(near_f + inside * rest, 0, 255)
@@ -57,7 +57,7 @@ def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Ge
     return cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-def _mean_near(values: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
+def mean_near(values: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
     """Weighted mean of the `size` x `size` pixels around each."""
     border = cv2.BORDER_REPLICATE
     total = cv2.blur(values * weight[..., None], (size, size), borderType=border)

@@ -1,0 +1,285 @@
+"""Windows for real: keys, held keys, the mouse and the slider, on a virtual display driven by xdotool."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ImageGrab
+
+from tests import videos
+from tests.conftest import ROOT
+from tests.test_live import person
+from utils.images import list_images, read_image, write_image
+
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.skipif(
+        not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool: make test-gui"
+    ),
+]
+SCREEN = ":97"
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[str]:
+    server = subprocess.Popen(["Xvfb", SCREEN, "-screen", "0", "1400x900x24"], stderr=subprocess.DEVNULL)
+    wait(lambda: Path(f"/tmp/.X11-unix/X{SCREEN[1:]}").exists())
+    yield SCREEN
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute: no test waits for its end."""
+    return videos.write(tmp_path_factory.mktemp("film") / "in.mp4", person(20, (240, 320)) * 75, sound=None)
+
+
+@pytest.fixture(scope="module")
+def walls(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("walls")
+    for name, colour in (("a", (250, 0, 0)), ("b", (0, 0, 250))):
+        write_image(folder / f"{name}.png", np.full((60, 80, 3), colour, np.uint8))
+    return list_images(folder)
+
+
+def wait(ready: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+class Window:
+    """A live script with its window, its working folder and what the screen shows."""
+
+    def __init__(self, folder: Path, name: str, *words: object) -> None:
+        self.folder = folder
+        code = f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); runpy.run_path({str(ROOT / name)!r}, run_name='__main__')"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words)],
+            cwd=folder,
+            env={**os.environ, "DISPLAY": SCREEN},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.title = Path(name).stem
+        wait(lambda: self.do("search", "--name", f"^{self.title}$").strip())
+        self.window = self.do("search", "--name", f"^{self.title}$").split()[0]
+        self.do("windowfocus", self.window)
+        self.measure()
+        wait(lambda: self.look().max() > 0)
+        time.sleep(0.5)
+        self.measure()  # it took the picture's size meanwhile
+
+    def measure(self) -> None:
+        geometry = self.do("getwindowgeometry", "--shell", self.window)
+        facts = dict(line.split("=") for line in geometry.split())
+        self.left, self.top, self.width, self.height = (int(facts[k]) for k in ("X", "Y", "WIDTH", "HEIGHT"))
+
+    def do(self, *words: object) -> str:
+        return subprocess.run(
+            ["xdotool", *map(str, words)],
+            env={**os.environ, "DISPLAY": SCREEN},
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def key(self, name: str) -> None:
+        self.do("key", name)
+        time.sleep(0.4)
+
+    def look(self) -> np.ndarray:
+        """What is in the window, int [H, W, 3]."""
+        picture = np.asarray(ImageGrab.grab(xdisplay=SCREEN).convert("RGB")).astype(int)
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def corner(self) -> np.ndarray:
+        """The mean colour of the upper right corner of the picture, where the background is."""
+        return self.look()[:, -40:].reshape(-1, 40, 3)[self.height // 4 : self.height // 4 + 20].mean((0, 1))
+
+    def end(self) -> tuple[int, str]:
+        out, errors = self.process.communicate(timeout=30)
+        assert "Traceback" not in errors, errors
+        return self.process.returncode, out
+
+
+def ask_to_close(window: int) -> None:
+    """What a window manager sends when the cross is clicked."""
+    x11 = ctypes.CDLL("libX11.so.6")
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = ctypes.c_void_p(x11.XOpenDisplay(SCREEN.encode()))
+    names = [x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW")]
+    message = ClientMessage(33, 0, 1, display, window, names[0], 32, (ctypes.c_long * 5)(names[1]))
+    x11.XSendEvent(display, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
+    x11.XCloseDisplay(display)
+
+
+class ClientMessage(ctypes.Structure):
+    """Xlib's XClientMessageEvent, as long as its union of events."""
+
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("serial", ctypes.c_ulong),
+        ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong),
+        ("format", ctypes.c_int),
+        ("data", ctypes.c_long * 5),
+        ("rest", ctypes.c_long * 24),
+    ]
+
+
+@pytest.fixture
+def window(screen: str, tmp_path: Path) -> Iterator[Callable[..., Window]]:
+    opened: list[Window] = []
+
+    def make(name: str, *words: object) -> Window:
+        opened.append(Window(tmp_path, name, *words))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGKILL)
+            one.process.wait()
+
+
+def red(colour: np.ndarray) -> bool:
+    return colour[0] > 180 and colour[2] < 80
+
+
+def blue(colour: np.ndarray) -> bool:
+    return colour[2] > 180 and colour[0] < 80
+
+
+def test_every_key_of_the_viewer(window, film: Path, walls: list[Path], tmp_path: Path) -> None:
+    seen = window("webcam.py", walls[0].parent, "--source", film)
+    wait(lambda: red(seen.corner()))
+    seen.key("b")
+    assert blue(seen.corner())
+    seen.key("m")  # the blurred scene
+    assert not blue(seen.corner())
+    plain = seen.look()
+    seen.key("question")
+    assert np.abs(seen.look() - plain)[-60:, :60].mean() > 10
+    seen.key("question")
+    seen.key("f")
+    assert np.abs(seen.look() - plain)[:40, :60].mean() > 10
+    seen.key("s")
+    seen.key("d")
+    seen.key("t")
+    seen.key("r")
+    time.sleep(1)
+    seen.key("r")
+    seen.key("q")
+    code, out = seen.end()
+    assert code == 0
+    assert "temporal: flow" in out
+    captures = tmp_path / "captures"
+    assert len(list(captures.glob("snapshot_*_composite.png"))) == 1
+    assert read_image(next(captures.glob("snapshot_*_cutout.png"))).shape == (240, 320, 3)
+    bundle = next(captures.glob("debug_*"))
+    assert {path.name for path in bundle.iterdir()} == {
+        "frame.png", "composite.png", "alpha.png", "raw_alpha.png", "settings.json"
+    }  # fmt: skip
+    assert json.loads((bundle / "settings.json").read_text())["temporal"] == "smooth"
+    assert len(videos.read(next(captures.glob("record_*.mp4")))[0]) > 5
+
+
+def test_escape_ends_and_leaves_a_playable_file(window, film: Path, tmp_path: Path) -> None:
+    seen = window("webcam.py", "green", "--source", film, "--out", tmp_path / "o.mp4")
+    time.sleep(1)
+    seen.key("Escape")
+    assert seen.end()[0] == 0
+    assert len(videos.read(tmp_path / "o.mp4")[0]) > 5
+
+
+def test_a_closed_window_ends(window, film: Path) -> None:
+    seen = window("tflite_webcam.py", "--source", film)
+    ask_to_close(int(seen.window))
+    assert seen.end()[0] == 0
+
+
+def test_dragging_shows_before_and_after(window, film: Path, walls: list[Path]) -> None:
+    seen = window("webcam.py", walls[0], "--source", film)
+    wait(lambda: red(seen.corner()))
+    y = seen.top + seen.height // 2
+    seen.do("mousemove", seen.left + 20, y, "mousedown", 1)
+    for share in (0.3, 0.6, 0.8):
+        seen.do("mousemove", seen.left + round(share * seen.width), y)
+    seen.do("mouseup", 1)
+    time.sleep(0.5)
+    look = seen.look()
+    assert not red(look[20:60, 20:60].mean((0, 1)))  # the frame as it came
+    assert red(look[20:60, -30:].mean((0, 1)))  # still the composite
+
+
+def test_held_keys_and_the_slider(window, film: Path, walls: list[Path]) -> None:
+    seen = window("segvideo.py", *walls, "--source", film)
+    wait(lambda: red(seen.corner()))
+    face = (slice(seen.height // 3, seen.height // 2), slice(seen.width * 2 // 5, seen.width * 3 // 5))
+    before = seen.look()[face].mean((0, 1))
+
+    def change() -> float:
+        return float(np.abs(seen.look()[face].mean((0, 1)) - before).max())
+
+    seen.do("keydown", "c")
+    wait(lambda: change() > 40)  # her colours go to those of the wall
+    seen.do("keyup", "c")
+    wait(lambda: change() < 25)  # and come back
+    # The slider lies below the picture, its handle behind its name and value.
+    y = seen.top + seen.height - 12
+    seen.do("mousemove", seen.left + 112, y, "mousedown", 1)
+    for x in range(120, seen.width, 20):
+        seen.do("mousemove", seen.left + x, y)
+    seen.do("mouseup", 1)
+    wait(lambda: blue(seen.corner()))
+    seen.key("q")
+    assert seen.end()[0] == 0
+
+
+def test_a_click_chooses_the_person(window, tmp_path: Path) -> None:
+    """Two astronauts: the larger one is kept, then the one clicked on."""
+    import cv2
+
+    big = person(1, (240, 240))[0]
+    small = cv2.resize(big, (150, 150), interpolation=cv2.INTER_AREA)
+    frame = np.full((240, 480, 3), 90, np.uint8)
+    frame[:, :240] = big
+    frame[90:, 300:450] = small
+    path = videos.write(tmp_path / "two.mp4", [frame] * 600, sound=None)
+    seen = window("webcam.py", "green", "--source", path, "--one-person")
+    scale = seen.width / 480
+    left, right = ((int(x * scale), int(y * scale)) for x, y in ((125, 110), (375, 175)))
+
+    def green_at(at: tuple[int, int]) -> bool:
+        colour = seen.look()[at[1] - 4 : at[1] + 4, at[0] - 4 : at[0] + 4].mean((0, 1))
+        return colour[1] > 100 and colour[0] < 40 and colour[2] < 40
+
+    wait(lambda: green_at(right) and not green_at(left))
+    seen.do("mousemove", seen.left + right[0], seen.top + right[1], "click", 1)
+    wait(lambda: green_at(left) and not green_at(right))
+
+
+def test_the_countdown_of_background_subtraction(window, film: Path) -> None:
+    seen = window("bgsub.py", "--source", film, "--warmup", 75)
+    first = seen.look()[:40, :160].copy()
+    time.sleep(4)
+    assert seen.process.poll() is None
+    assert np.abs(seen.look()[:40, :160] - first).mean() > 2  # the lines of text have gone
+    seen.key("q")
+    assert seen.end()[0] == 0

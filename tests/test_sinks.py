@@ -1,0 +1,161 @@
+"""Videos come out whole, with true times, their sound and, where asked for, their alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import portraits, videos
+from utils import sinks
+from utils.images import list_images, read_rgba
+from utils.sinks import open_sink, read_alpha
+from utils.sources import VideoError, open_source
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "webm"])
+def test_file_to_file_keeps_frames_times_and_sound(tmp_path, ending: str) -> None:
+    times = [0.04 * number + (0.2 if number > 14 else 0) for number in range(30)]
+    path = videos.write(tmp_path / "in.mp4", videos.frames(30), times)
+    with (
+        open_source(path) as source,
+        open_sink(tmp_path / f"out.{ending}", source.rate, source.sound) as sink,
+    ):
+        for frame in source:
+            sink.write(frame.image, frame.time)
+    pictures, found = videos.read(tmp_path / f"out.{ending}")
+    assert len(pictures) == 30
+    assert np.diff(found) == pytest.approx(np.diff(times), abs=0.003)
+    for picture, true in zip(pictures, videos.frames(30), strict=True):
+        assert np.abs(picture.astype(int) - true).mean() < 16
+    seconds, hertz = videos.loudness(tmp_path / f"out.{ending}")
+    assert seconds == pytest.approx(times[-1] + 0.04, abs=0.1)
+    assert hertz == pytest.approx(videos.TONE, rel=0.03)
+
+
+def test_an_early_end_leaves_a_playable_file(tmp_path) -> None:
+    def run() -> None:
+        with open_sink(tmp_path / "out.mp4", 25) as sink:
+            for number, picture in enumerate(videos.frames(30)):
+                sink.write(picture, number / 25)
+                if number == 11:
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(videos.read(tmp_path / "out.mp4")[0]) == 12
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_nothing_written_leaves_nothing(tmp_path) -> None:
+    with open_sink(tmp_path / "out.mp4", 25):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_frames_of_one_time_are_both_kept(tmp_path) -> None:
+    with open_sink(tmp_path / "out.mp4", 25) as sink:
+        for picture in videos.frames(4):
+            sink.write(picture, 0.5)
+    assert len(videos.read(tmp_path / "out.mp4")[0]) == 4
+
+
+def test_odd_sizes(tmp_path) -> None:
+    with open_sink(tmp_path / "out.mp4", 25) as sink:
+        for number, picture in enumerate(videos.frames(3, (97, 131))):
+            sink.write(picture, number / 25)
+    assert videos.read(tmp_path / "out.mp4")[0][0].shape == (98, 132, 3)
+
+
+def cutouts(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    image, alpha = portraits.portrait(3, 120, 161)
+    noise = rng.integers(-3, 4, image.shape)
+    person = np.dstack([np.clip(image + noise, 0, 255).astype(np.uint8), (alpha * 255).astype(np.uint8)])
+    return [np.roll(person, 2 * number, 1) for number in range(count)]
+
+
+@pytest.mark.parametrize("ending", ["webm", "mov"])
+def test_transparent_video_comes_back(tmp_path, ending: str) -> None:
+    with open_sink(tmp_path / f"out.{ending}", 25, transparent=True) as sink:
+        for number, picture in enumerate(cutouts(12)):
+            sink.write(picture, number / 25)
+    alphas = list(read_alpha(str(tmp_path / f"out.{ending}")))
+    assert len(alphas) == 12
+    for alpha, true in zip(alphas, cutouts(12), strict=True):
+        assert np.abs(alpha[:120, :161].astype(int) - true[..., 3]).mean() < 2
+
+
+def test_png_folder_is_exact(tmp_path) -> None:
+    with open_sink(tmp_path / "frames", 25, transparent=True) as sink:
+        for picture in cutouts(3):
+            sink.write(picture, 0)
+    found = [read_rgba(path) for path in list_images(tmp_path / "frames")]
+    assert all(np.array_equal(a, b) for a, b in zip(found, cutouts(3), strict=True))
+
+
+def test_lost_alpha_is_noticed(tmp_path) -> None:
+    with open_sink(tmp_path / "out.webm", 25, transparent=True) as sink:
+        for number, picture in enumerate(cutouts(4)):
+            sink.write(picture, number / 25)
+    wrong = {0: 255 - cutouts(1)[0][..., 3]}
+    with pytest.raises(VideoError, match="off in frame 0"):
+        sinks.check_alpha(str(tmp_path / "out.webm"), wrong)
+
+
+def test_refusals(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"written as \.mp4"):
+        open_sink(tmp_path / "out.avi", 25)
+    with pytest.raises(ValueError, match=r"\.webm, \.mov"):
+        open_sink(tmp_path / "out.mp4", 25, transparent=True)
+
+
+def test_pictures_of_another_size_or_without_alpha_are_fitted(tmp_path) -> None:
+    tall, wide = videos.frames(1, (64, 48))[0], videos.frames(1, (48, 64))[0]
+    with open_sink(tmp_path / "o.mp4", 25) as sink:
+        sink.write(tall, 0.0)
+        sink.write(wide, 0.04)
+    pictures, _ = videos.read(tmp_path / "o.mp4")
+    assert [picture.shape for picture in pictures] == [(64, 48, 3)] * 2
+    assert pictures[1][:10].max() < 30  # letterboxed, not squashed
+    with open_sink(tmp_path / "o.webm", 25, transparent=True) as sink:
+        sink.write(cutouts(1)[0], 0.0)
+        sink.write(cutouts(1)[0][..., :3].copy(), 0.04)
+    assert list(read_alpha(str(tmp_path / "o.webm")))[1].mean() > 245
+
+
+def test_a_recording_begins_with_its_first_picture(tmp_path) -> None:
+    with open_sink(tmp_path / "o.mp4", 25) as sink:
+        for number, picture in enumerate(videos.frames(5)):
+            sink.write(picture, 60 + number / 25)
+    times = videos.read(tmp_path / "o.mp4")[1]
+    assert times == pytest.approx([0.0, 0.04, 0.08, 0.12, 0.16], abs=0.002)
+
+
+def test_longer_sound_is_kept_where_the_source_ended(tmp_path) -> None:
+    path = videos.write(tmp_path / "in.mp4", videos.frames(25), [0.04 * n for n in range(24)] + [3.0])
+    for whole, seconds in ((False, 0.4), (True, 3.04)):
+        with open_sink(tmp_path / "o.mp4", 25, str(path)) as sink:
+            for number, picture in enumerate(videos.frames(10)):
+                sink.write(picture, number / 25)
+            sink.whole = whole
+        assert videos.loudness(tmp_path / "o.mp4")[0] == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("ending", ["webm", "mp4"])
+def test_damaged_sound_costs_no_pictures(tmp_path, ending: str) -> None:
+    path = videos.write(tmp_path / "in.mkv", videos.frames(60))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_sink(tmp_path / f"o.{ending}", 25, str(path)) as sink:
+        for number, picture in enumerate(videos.frames(40)):
+            sink.write(picture, number / 25)
+    assert len(videos.read(tmp_path / f"o.{ending}")[0]) == 40
+
+
+@pytest.mark.parametrize("size", [(96, 128), (720, 1280)])
+def test_colours_come_back_as_they_were(tmp_path, size: tuple[int, int]) -> None:
+    orange = np.full((*size, 3), (230, 120, 40), np.uint8)
+    with open_sink(tmp_path / "o.mp4", 25) as sink:
+        for number in range(3):
+            sink.write(orange, number / 25)
+    picture = videos.read(tmp_path / "o.mp4")[0][1]
+    assert np.abs(picture.astype(int) - orange).max() <= 6

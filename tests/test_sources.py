@@ -1,0 +1,152 @@
+"""Frames come in upright, complete and at their own times; live sources give the newest and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests import portraits, videos
+from utils import sources
+from utils.images import write_image
+from utils.sources import Live, VideoError, open_source
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
+def test_a_file_gives_every_frame_at_its_time(tmp_path, ending: str) -> None:
+    pictures = videos.frames(20)
+    times = [0.04 * number + (0.3 if number > 9 else 0) for number in range(20)]  # a pause: variable rate
+    path = videos.write(tmp_path / f"in.{ending}", pictures, times)
+    with open_source(path) as source:
+        found = list(source)
+    assert not source.live
+    assert source.sound == str(path)
+    assert [frame.time for frame in found] == pytest.approx(times, abs=0.03)
+    spacing = np.diff([frame.time for frame in found])
+    assert spacing == pytest.approx(np.diff(times), abs=0.002)
+    for frame, picture in zip(found, pictures, strict=True):
+        assert frame.image.shape == picture.shape
+        assert np.abs(frame.image.astype(int) - picture).mean() < 12
+
+
+def test_one_frame_and_no_sound(tmp_path) -> None:
+    path = videos.write(tmp_path / "one.mp4", videos.frames(1), sound=None)
+    source = open_source(path)
+    assert len(list(source)) == 1
+    assert source.sound is None
+
+
+def test_folders_and_pictures(tmp_path) -> None:
+    for number in range(3):
+        write_image(tmp_path / "film" / f"{number}.png", portraits.portrait(number)[0])
+    source = open_source(tmp_path / "film")
+    found = list(source)
+    assert source.frames == 3
+    assert [frame.time for frame in found] == [0, 0.04, 0.08]
+    assert np.array_equal(found[1].image, portraits.portrait(1)[0])
+    assert len(list(open_source(tmp_path / "film" / "2.png"))) == 1
+
+
+def test_a_video_cut_off_gives_what_it_has_and_says_so(tmp_path) -> None:
+    path = videos.write(tmp_path / "in.mkv", videos.frames(50))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    seen: list = []
+    with contextlib.suppress(VideoError):
+        seen.extend(open_source(path))
+    assert 5 < len(seen) < 45
+
+
+def test_what_is_no_video_is_one_line(tmp_path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video\n" * 100)
+    (tmp_path / "folder").mkdir()
+    for name, reason in (("empty.mp4", "cannot be read"), ("text.mp4", "cannot be read")):
+        with pytest.raises(VideoError, match=reason):
+            list(open_source(tmp_path / name))
+    with pytest.raises(VideoError, match="holds no pictures"):
+        open_source(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError, match="no such"):
+        open_source(tmp_path / "gone.mp4")
+
+
+def test_sound_alone_is_no_video(tmp_path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        for frame in videos._tone(0.5):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="holds no video"):
+        open_source(tmp_path / "sound.mp4")
+
+
+class FakeCamera:
+    """Gives numbered pictures at 200 a second; `plan` says after how many it breaks, time after time."""
+
+    def __init__(self, plan: list[int]) -> None:
+        self.plan, self.number, self.opened = list(plan), 0, 0
+
+    def __call__(self):
+        self.opened += 1
+        if not self.plan:
+            raise VideoError("camera: cannot be opened")
+        for _ in range(self.plan.pop(0)):
+            self.number += 1
+            time.sleep(0.005)
+            yield np.full((4, 4, 3), self.number % 256, np.uint8)
+        raise VideoError("camera: stopped giving frames")
+
+
+def test_a_slow_reader_gets_the_newest_frame() -> None:
+    camera = FakeCamera([200])
+    with Live("camera", camera) as source:
+        seen = []
+        for frame in source:
+            seen.append((int(frame.image[0, 0, 0]), camera.number))
+            time.sleep(0.05)
+            if len(seen) == 8:
+                break
+    assert all(shown - number <= 2 for number, shown in seen)
+    assert source.dropped > 20
+    assert [number for number, _ in seen] == sorted({number for number, _ in seen})
+
+
+def test_a_camera_that_dies_comes_back() -> None:
+    camera = FakeCamera([10, 10])
+    source = Live("camera", camera, reconnect=1.0)
+    seen: list = []
+    with source, pytest.raises(VideoError, match=r"camera: .*tried again for 1 s"):
+        seen.extend(source)
+    assert len(seen) > 10
+    assert camera.opened > 2
+
+
+def test_without_reconnect_it_ends_at_once() -> None:
+    began = time.monotonic()
+    with Live("camera", FakeCamera([3])) as source, pytest.raises(VideoError, match="stopped giving frames"):
+        list(source)
+    assert time.monotonic() - began < 1
+
+
+def test_a_camera_that_stalls_is_not_waited_for_for_ever(monkeypatch) -> None:
+    monkeypatch.setattr(sources, "STALL", 0.3)
+    forever = threading.Event()
+
+    def stall():
+        yield np.zeros((4, 4, 3), np.uint8)
+        forever.wait(5)
+
+    source = Live("camera", stall)
+    with pytest.raises(VideoError, match="no frame for"):
+        list(source)
+    forever.set()
+    source.close()
+
+
+def test_a_missing_camera_is_one_line() -> None:
+    with open_source("63") as source, pytest.raises(VideoError, match="plugged in"):
+        list(source)

@@ -1,0 +1,172 @@
+"""Streams in and out over real servers on loopback: nginx for RTMP, gst-rtsp-server for RTSP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests import videos
+from tests.conftest import ROOT, refused
+from tests.test_live import HEADLESS, person
+
+PORT = {"rtmp": 19350, "rtsp": 18554}
+MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+NGINX = """
+load_module {module};
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}
+"""
+# Plays a film, and takes one: /film and /record
+RTSP = """
+import sys, gi
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer(); server.set_service(sys.argv[1]); server.set_address("127.0.0.1")
+play = GstRtspServer.RTSPMediaFactory(); play.set_shared(True)
+play.set_launch(f"( filesrc location={sys.argv[2]} ! qtdemux ! rtph264pay name=pay0 config-interval=1 )")
+take = GstRtspServer.RTSPMediaFactory(); take.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+take.set_launch(f"( rtph264depay name=depay0 ! video/x-h264,stream-format=byte-stream ! filesink async=false location={sys.argv[3]} )")
+server.get_mount_points().add_factory("/film", play); server.get_mount_points().add_factory("/record", take)
+server.attach(None); GLib.MainLoop().run()
+"""
+
+
+def has_rtsp_server() -> bool:
+    check = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    python = "/usr/bin/python3"
+    return (
+        os.path.exists(python) and not subprocess.run([python, "-c", check], capture_output=True).returncode
+    )
+
+
+pytestmark = pytest.mark.gui
+needs_nginx = pytest.mark.skipif(
+    not (shutil.which("nginx") and MODULE.exists()), reason="needs nginx with its RTMP module: make test-gui"
+)
+needs_rtsp = pytest.mark.skipif(not has_rtsp_server(), reason="needs gst-rtsp-server: make test-gui")
+
+
+def wait_for(port: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < deadline, f"nothing listens on port {port}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return videos.write(tmp_path / "in.mp4", person(20) * 15, sound=None)
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[str]:
+    settings = tmp_path / "nginx.conf"
+    settings.write_text(NGINX.format(module=MODULE, folder=tmp_path, port=PORT["rtmp"]))
+    server = subprocess.Popen(["nginx", "-c", settings, "-p", tmp_path], stderr=subprocess.DEVNULL)
+    wait_for(PORT["rtmp"])
+    yield f"rtmp://127.0.0.1:{PORT['rtmp']}/live/portrait"
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def rtsp(tmp_path: Path, film: Path) -> Iterator[Path]:
+    """The server; gives the file that what is pushed is written to."""
+    words = ["/usr/bin/python3", "-c", RTSP, str(PORT["rtsp"]), str(film), str(tmp_path / "got.h264")]
+    server = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(PORT["rtsp"])
+    yield tmp_path / "got.h264"
+    server.terminate()
+    server.wait()
+
+
+def start(*words: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **HEADLESS},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@needs_nginx
+def test_pushed_to_and_read_from_an_rtmp_server(nginx: str, film: Path, tmp_path: Path) -> None:
+    pushing = start("webcam.py", "0,255,0", "--source", film, "--out", nginx)
+    reading = start(
+        "tflite_webcam.py", "--source", nginx, "--frames", 40, "--color", "red", "--out", tmp_path / "o.mp4"
+    )
+    errors = reading.communicate(timeout=60)[1]
+    assert reading.returncode == 0, errors
+    pushing.send_signal(signal.SIGINT)
+    pushing.communicate(timeout=30)
+    pictures, times = videos.read(tmp_path / "o.mp4")
+    assert len(pictures) == 40
+    assert np.all(np.diff(times) > 0)
+    last = pictures[-1].astype(int)
+    assert np.abs(last[:50, :50] - (0, 255, 0)).mean() < 25  # the pushed background
+    face = last[70:110, 140:165].mean((0, 1))
+    assert face[0] > face[1] + 40  # the overlay of the reader
+
+
+@needs_nginx
+def test_a_stream_that_ends_is_waited_for_and_then_said(nginx: str, film: Path, tmp_path: Path) -> None:
+    pushing = start("webcam.py", "blue", "--source", film, "--frames", 60, "--out", nginx)
+    reading = start("webcam.py", "green", "--source", nginx, "--reconnect", 12, "--out", tmp_path / "o.mp4")
+    pushing.communicate(timeout=60)
+    again = start("webcam.py", "blue", "--source", film, "--frames", 60, "--out", nginx)
+    again.communicate(timeout=60)
+    errors = reading.communicate(timeout=90)[1]
+    assert reading.returncode == 2
+    assert "Traceback" not in errors
+    assert errors.strip().splitlines()[-1].startswith(f"error: {nginx}: ")
+    assert len(videos.read(tmp_path / "o.mp4")[0]) > 40  # from both parts
+
+
+@needs_rtsp
+def test_read_from_an_rtsp_server(command, rtsp: Path, tmp_path: Path) -> None:
+    address = f"rtsp://127.0.0.1:{PORT['rtsp']}/film"
+    result = command(
+        "webcam.py", "0,0,255", "--source", address, "--frames", 30, "--out", tmp_path / "o.mp4", **HEADLESS
+    )
+    assert result.returncode == 0, result.stderr
+    pictures, _ = videos.read(tmp_path / "o.mp4")
+    assert len(pictures) == 30
+    assert np.abs(pictures[-1][:40, :40].astype(int) - (0, 0, 255)).mean() < 25
+
+
+@needs_rtsp
+def test_pushed_to_an_rtsp_server(command, rtsp: Path, film: Path) -> None:
+    address = f"rtsp://127.0.0.1:{PORT['rtsp']}/record"
+    result = command("webcam.py", "0,255,0", "--source", film, "--frames", 50, "--out", address, **HEADLESS)
+    assert result.returncode == 0, result.stderr
+    with av.open(str(rtsp)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) >= 45  # the server may close its file before the last
+    assert np.abs(pictures[20][:50, :50].astype(int) - (0, 255, 0)).mean() < 25
+
+
+def test_no_server_is_one_line(command, film: Path, tmp_path: Path) -> None:
+    nobody = "rtmp://127.0.0.1:19999/live/x"
+    refused(
+        command("webcam.py", "--source", nobody, "--reconnect", "0", "--out", tmp_path / "o.mp4", **HEADLESS),
+        nobody,
+    )
+    refused(command("webcam.py", "--source", film, "--out", nobody, **HEADLESS), nobody)

@@ -1,0 +1,273 @@
+"""Frames in: pictures, folders, videos, cameras and streams behind one interface.
+
+    with open_source("clip.mp4") as source:
+        for frame in source:            # frame.image uint8 RGB [H, W, 3], upright; frame.time in seconds
+            ...
+
+A file gives every frame at its own time. A camera or stream is read on a thread of its own and gives
+the newest frame there is: late frames are dropped, never queued.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.images import EXTENSIONS, list_images, read_image
+
+VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
+FOLDER_RATE = 25.0
+STALL = 5.0  # seconds without a frame after which a live source counts as broken
+
+
+class VideoError(ValueError):
+    """A source that cannot be read (further); the message names it and the reason."""
+
+
+class Frame(NamedTuple):
+    """`image` uint8 RGB [H, W, 3], upright; `time` in seconds on the source's own clock."""
+
+    image: np.ndarray
+    time: float
+
+
+class Source:
+    """What all sources share. Iterate over it once, and close it (or use it in a `with`).
+
+    Attributes: `name`, `live` (frames may be dropped), `rate` in frames a second where known, `frames`, how
+    many there are where known, `sound`, the file or address that has the sound, or None, and `dropped`.
+    """
+
+    live = False
+    rate: float | None = None
+    frames: int | None = None
+    sound: str | None = None
+    dropped = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __iter__(self) -> Iterator[Frame]:
+        raise TypeError(f"{type(self).__name__} does not say how to read frames")
+
+    def close(self) -> None:
+        """Let go of files, cameras and threads."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+
+class Pictures(Source):
+    """A picture, or the pictures of a folder as the frames of a film. Raises ImageError."""
+
+    rate = FOLDER_RATE
+
+    def __init__(self, name: str, paths: list[Path]) -> None:
+        super().__init__(name)
+        self.paths, self.frames = paths, len(paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, path in enumerate(self.paths):
+            yield Frame(read_image(path), number / FOLDER_RATE)
+
+
+class VideoFile(Source):
+    """Every frame of a video at its own time, variable rates included, turned as the container says."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(str(path))
+        with _reading(self.name), _opened(self.name) as (container, stream):
+            self.rate = float(stream.average_rate) if stream.average_rate else None
+            self.frames = stream.frames or None
+            self.sound = self.name if container.streams.audio else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = 0
+        try:
+            with _reading(self.name), _opened(self.name) as (container, stream):
+                stream.thread_type = "AUTO"
+                for frame in _decoded(container, stream, self.rate):
+                    yield frame
+                    count += 1
+        except VideoError as error:
+            if count:
+                raise VideoError(f"{self.name}: damaged or cut off after {count} frames") from error
+            raise
+        if not count:
+            raise VideoError(f"{self.name}: holds no frame that can be read")
+
+
+class Live(Source):
+    """A camera or stream read by a thread of its own; the newest frame is always the next.
+
+    `connect` opens it and yields frames until it breaks. A broken source is tried again for `reconnect`
+    seconds, then iteration ends with VideoError.
+    """
+
+    live = True
+
+    def __init__(
+        self, name: str, connect: Callable[[], Iterator[np.ndarray]], reconnect: float = 0.0
+    ) -> None:
+        super().__init__(name)
+        self._connect, self._reconnect = connect, reconnect
+        self._newest: Frame | None = None
+        self._number, self._error = 0, ""
+        self._news = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name=f"read {name}", daemon=True)
+        self._began = time.monotonic()
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        seen = 0
+        while True:
+            with self._news:
+                wait = self._reconnect + 2 * STALL + 1  # longer than the reader's own patience
+                if not self._news.wait_for(lambda seen=seen: self._number > seen or self._error, wait):
+                    raise VideoError(f"{self.name}: no frame for {wait:.0f} seconds")
+                if self._number == seen:
+                    raise VideoError(self._error)
+                self.dropped += self._number - seen - 1
+                seen, frame = self._number, self._newest
+            yield frame
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def _read(self) -> None:
+        last = time.monotonic()
+        reason = "gives no frames"
+        while not self._stop.is_set():
+            try:
+                for image in self._connect():
+                    last = time.monotonic()
+                    self._show(Frame(image, last - self._began))
+                    if self._stop.is_set():
+                        return
+                reason = "ended"
+            except Exception as error:  # whatever a driver or a decoder raises, this thread must tell of it
+                reason = " ".join(str(error).removeprefix(f"{self.name}: ").split()) or type(error).__name__
+            if time.monotonic() - last >= self._reconnect:
+                break
+            self._stop.wait(0.3)
+        with self._news:
+            waited = f" (tried again for {self._reconnect:.0f} s)" if self._reconnect else ""
+            self._error = f"{self.name}: {reason}{waited}"
+            self._news.notify_all()
+
+    def _show(self, frame: Frame) -> None:
+        with self._news:
+            self._newest, self._number = frame, self._number + 1
+            self._news.notify_all()
+
+
+def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] | None = None) -> Source:
+    """A camera's index or device, a picture, a folder of pictures, a video, or an rtsp, rtmp or http address.
+
+    `size` (height, width) is asked of a camera, which may give another. Raises FileNotFoundError, VideoError.
+    """
+    text = str(spec)
+    if text.isdigit() or text.startswith("/dev/video"):
+        return Live(f"camera {text}", lambda: _camera(text, size), reconnect)
+    if text.startswith(("http://", "https://")) and _is_file(text):
+        return VideoFile(text)
+    if "://" in text:
+        return Live(text, lambda: _stream(text), reconnect)
+    path = Path(text)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such video, picture or folder")
+    if path.is_dir():
+        pictures = list_images(path)
+        if not pictures:
+            raise VideoError(f"{path}: holds no pictures")
+        return Pictures(text, pictures)
+    if path.suffix.lower() in EXTENSIONS - {".gif"}:
+        return Pictures(text, [path])
+    return VideoFile(path)
+
+
+def list_videos(path: str | Path) -> list[Path]:
+    """The video itself, or all videos directly in a folder, sorted by name."""
+    path = Path(path)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.suffix.lower() in VIDEOS - {".gif"} and file.name[0] != "."]
+
+
+def _is_file(address: str) -> bool:
+    """Whether a video that a server gives has an end. Raises VideoError where nothing answers."""
+    with _reading(address), _opened(address) as (container, _):
+        return bool(container.duration)
+
+
+def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    import cv2
+
+    camera = cv2.VideoCapture(int(device) if device.isdigit() else device)
+    try:
+        if not camera.isOpened():
+            raise VideoError(f"camera {device}: cannot be opened: is it plugged in and free?")
+        if size:
+            camera.set(cv2.CAP_PROP_FRAME_HEIGHT, size[0])
+            camera.set(cv2.CAP_PROP_FRAME_WIDTH, size[1])
+        while True:
+            good, picture = camera.read()
+            if not good:
+                raise VideoError(f"camera {device}: stopped giving frames")
+            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    finally:
+        camera.release()
+
+
+def _stream(address: str) -> Iterator[np.ndarray]:
+    with _reading(address), _opened(address) as (container, stream):
+        for frame in _decoded(container, stream, None):
+            yield frame.image
+
+
+@contextlib.contextmanager
+def _opened(name: str):
+    import av
+
+    # A dead server must not hang us; over TCP no packet of an RTSP stream is lost.
+    # (FFmpeg's "nobuffer" would drop the first key frame: seconds without a picture.)
+    options = {"rtsp_transport": "tcp"} if name.startswith("rtsp") else {}
+    timeout = (STALL, STALL) if "://" in name else None
+    with av.open(name, options=options, timeout=timeout, metadata_errors="replace") as container:
+        if not container.streams.video:
+            raise VideoError(f"{name}: holds no video")
+        yield container, container.streams.video[0]
+
+
+def _decoded(container, stream, rate: float | None) -> Iterator[Frame]:
+    start = float(container.start_time or 0) / 1e6
+    for number, frame in enumerate(container.decode(stream)):
+        moment = number / (rate or FOLDER_RATE) if frame.time is None else frame.time - start
+        # Quarter turns counted against the clock, as NumPy counts them
+        turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
+        image = frame.to_ndarray(format="rgb24")
+        yield Frame(np.ascontiguousarray(np.rot90(image, turns)) if turns else image, moment)
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """PyAV's many errors as one line about this source."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        reason = getattr(error, "strerror", None) or "not a video that can be read"
+        raise VideoError(f"{name}: cannot be read: {reason}") from error
