@@ -208,6 +208,18 @@ def test_escape_ends_and_leaves_a_playable_file(window, film: Path, tmp_path: Pa
     assert len(videos.read(tmp_path / "o.mp4")[0]) > 5
 
 
+def test_a_single_picture_stays_until_it_was_looked_at(window, walls: list[Path], tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", person(1)[0])
+    seen = window("webcam.py", walls[0], "--source", tmp_path / "a.png")
+    time.sleep(1)
+    assert seen.process.poll() is None
+    assert red(seen.corner())
+    seen.key("s")
+    seen.key("q")
+    assert seen.end()[0] == 0
+    assert list((tmp_path / "captures").glob("snapshot_*_cutout.png"))
+
+
 def test_a_closed_window_ends(window, film: Path) -> None:
     seen = window("tflite_webcam.py", "--source", film)
     ask_to_close(int(seen.window))

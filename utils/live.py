@@ -163,6 +163,10 @@ class Loop:
                 return
         for sink in self.sinks:
             sink.whole = True
+        while self.viewer is not None and self.source.frames == 1 and not self.closed:
+            time.sleep(0.05)  # a single picture stays until it was looked at
+            self.viewer.listen()
+            self._keys()
 
     @property
     def closed(self) -> bool:
