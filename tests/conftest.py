@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +41,11 @@ def command() -> Command:
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of generated portraits, 12 to train and 4 to validate."""
     return portraits.write_dataset(tmp_path_factory.mktemp("people"))
+
+
+def hears_interrupts() -> None:
+    """For a new process: shells make jobs in their background deaf to Ctrl-C, and tests may run in one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def refused(result: subprocess.CompletedProcess, *words: str) -> str:

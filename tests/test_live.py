@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests import portraits, videos
-from tests.conftest import ROOT, refused
+from tests.conftest import ROOT, hears_interrupts, refused
 from tests.test_clips import turn
 from utils.images import list_images, read_image, read_rgba, write_image
 from utils.sinks import read_alpha
@@ -224,6 +224,7 @@ def test_an_interrupt_leaves_a_playable_file(tmp_path: Path, how: signal.Signals
         env={**os.environ, **HEADLESS},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_interrupts,
     )
     written = tmp_path / f".o.{process.pid}.mp4"
     deadline = time.monotonic() + 60

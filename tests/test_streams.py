@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests import videos
-from tests.conftest import ROOT, refused
+from tests.conftest import ROOT, hears_interrupts, refused
 from tests.test_live import HEADLESS, person
 
 PORT = {"rtmp": 19350, "rtsp": 18554}
@@ -104,6 +104,7 @@ def start(*words: object) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_interrupts,
     )
 
 
