@@ -129,16 +129,19 @@ def test_pushed_to_and_read_from_an_rtmp_server(nginx: str, film: Path, tmp_path
 
 @needs_nginx
 def test_a_stream_that_ends_is_waited_for_and_then_said(nginx: str, film: Path, tmp_path: Path) -> None:
-    pushing = start("webcam.py", "blue", "--source", film, "--frames", 60, "--out", nginx)
+    pushing = start("webcam.py", "blue", "--source", film, "--frames", 200, "--out", nginx)
     reading = start("webcam.py", "green", "--source", nginx, "--reconnect", 12, "--out", tmp_path / "o.mp4")
     pushing.communicate(timeout=60)
-    again = start("webcam.py", "blue", "--source", film, "--frames", 60, "--out", nginx)
+    again = start("webcam.py", "blue", "--source", film, "--frames", 200, "--out", nginx)
     again.communicate(timeout=60)
     errors = reading.communicate(timeout=90)[1]
     assert reading.returncode == 2
     assert "Traceback" not in errors
     assert errors.strip().splitlines()[-1].startswith(f"error: {nginx}: ")
-    assert len(videos.read(tmp_path / "o.mp4")[0]) > 40  # from both parts
+    pictures, times = videos.read(tmp_path / "o.mp4")
+    gap = int(np.argmax(np.diff(times)))
+    assert np.diff(times)[gap] > 0.5  # while nobody pushed
+    assert min(gap, len(pictures) - gap) > 20  # pictures of both parts
 
 
 @needs_rtsp
