@@ -97,6 +97,8 @@ def find(specs: list[str]) -> list[str]:
     found: list[str] = []
     for spec in specs or [str(SAMPLES)]:
         found += [str(path) for path in list_images(spec)] if Path(spec).is_dir() else [spec]
+    if "transparent" in found:
+        raise ValueError("segvideo.py blends into backgrounds: for none at all run webcam.py --transparent")
     if not found:
         raise ValueError(f"{', '.join(specs)}: no pictures there")
     return found

@@ -7,7 +7,6 @@ missing=$(for name in $packages; do dpkg -s "$name" >/dev/null 2>&1 || echo "$na
 run=""
 [ "$(id -u)" = 0 ] || run=sudo
 export DEBIAN_FRONTEND=noninteractive
-# Servers that the tests start by themselves must not start by being installed.
 if $run apt-get update -q >/dev/null && $run apt-get install -y -q --no-install-recommends $missing >/dev/null; then
     echo "installed: $missing" | tr '\n' ' '
 else

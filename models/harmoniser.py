@@ -13,7 +13,6 @@ from keras import KerasTensor, layers, ops
 from models import blocks
 
 SIZE = 128
-GRID = 8
 WIDTHS = (16, 32, 64, 96)
 GAIN, OFFSET = 0.8, 0.4  # the farthest that a matrix's entry may be from "unchanged"
 

@@ -198,6 +198,12 @@ def test_colour_transfer_moves_the_person_to_the_tones_of_the_wall() -> None:
     assert after < 0.25 * before
 
 
+def test_colour_transfer_before_an_even_wall_keeps_the_face() -> None:
+    result = blending.colour_transfer(FRAME, ALPHA, np.full_like(FRAME, (60, 90, 160)))
+    inside = ALPHA == 1
+    assert result[inside].astype(float).std(0).mean() > 0.3 * FRAME[inside].astype(float).std(0).mean()
+
+
 def test_seamless_clone_keeps_the_wall_around_the_person() -> None:
     """OpenCV solves for the rectangle around the mask: outside of it nothing may change."""
     smooth = cv2.GaussianBlur(WALL, (0, 0), 9)

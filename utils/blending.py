@@ -205,7 +205,9 @@ def colour_transfer(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray
     goal = cv2.cvtColor(background.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     mean = (lab * weight[..., None]).sum((0, 1)) / total
     spread = np.sqrt((((lab - mean) ** 2) * weight[..., None]).sum((0, 1)) / total)
-    moved = (lab - mean) * (goal.std((0, 1)) / np.maximum(spread, 1e-3)) + goal.mean((0, 1))
+    # Before an even wall the person would become as even: half of the contrast stays in any case.
+    gain = np.clip(goal.std((0, 1)) / np.maximum(spread, 1e-3), 0.5, 2.0)
+    moved = (lab - mean) * gain + goal.mean((0, 1))
     return np.rint(np.clip(cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_Lab2RGB), 0, 1) * 255).astype(
         np.uint8
     )
