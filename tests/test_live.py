@@ -311,6 +311,10 @@ def test_nothing_that_is_read_is_overwritten(command, film: Path, tmp_path: Path
     refused(command("webcam.py", "--source", silent, "--out", silent, **HEADLESS), "overwrite")
     refused(command("webcam.py", silent, "--source", film, "--out", silent, **HEADLESS), "overwrite")
     assert silent.read_bytes() == before
+    refused(
+        command("segvideo.py", "transparent", "--source", film, "--out", tmp_path / "x.mp4", **HEADLESS),
+        "webcam.py",
+    )
     (tmp_path / "old.mp4").write_text("what was written before")
     again = command("webcam.py", "--source", film, "--frames", "3", "--out", tmp_path / "old.mp4", **HEADLESS)
     assert again.returncode == 0, again.stderr
