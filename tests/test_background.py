@@ -75,6 +75,28 @@ def test_a_film_of_one_frame(tmp_path) -> None:
     assert round(float(film.at(100.0).mean()), -1) == 90
 
 
+def test_a_damaged_film_plays_what_it_has(tmp_path) -> None:
+    path = grey_film(tmp_path / "a.mkv", list(range(20, 220, 5)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    film = Film(path)
+    shown = [float(film.at(0.1 * number).mean()) for number in range(100)]
+    assert max(shown) > 60
+    assert sum(abs(level - 20) < 4 for level in shown) > 1  # it began again
+
+
+def test_a_damaged_picture_is_passed_over(tmp_path, capsys) -> None:
+    for name, level in (("a", 40), ("c", 200)):
+        write_image(tmp_path / f"{name}.png", np.full((8, 8, 3), level, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    background = Background(str(tmp_path))
+    levels = []
+    for _ in range(3):
+        levels.append(int(background(FRAME, ALPHA)[0, 0, 0]))
+        background.next()
+    assert levels == [40, 200, 40]
+    assert "b.png" in capsys.readouterr().err
+
+
 def test_a_film_behind_a_person(tmp_path) -> None:
     background = Background(str(grey_film(tmp_path / "a.mp4", [40, 200])))
     first, second = (background.compose_live(FRAME, ALPHA, time) for time in (0.0, 0.1))

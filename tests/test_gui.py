@@ -64,9 +64,9 @@ def wait(ready: Callable[[], object], seconds: float = 20) -> None:
 class Window:
     """A live script with its window, its working folder and what the screen shows."""
 
-    def __init__(self, folder: Path, name: str, *words: object) -> None:
+    def __init__(self, folder: Path, name: str, *words: object, first: str = "") -> None:
         self.folder = folder
-        code = f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r}); runpy.run_path({str(ROOT / name)!r}, run_name='__main__')"
+        code = f"import sys, runpy; sys.path.insert(0, {str(ROOT)!r})\n{first}\nrunpy.run_path({str(ROOT / name)!r}, run_name='__main__')"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, words)],
             cwd=folder,
@@ -147,8 +147,8 @@ class ClientMessage(ctypes.Structure):
 def window(screen: str, tmp_path: Path) -> Iterator[Callable[..., Window]]:
     opened: list[Window] = []
 
-    def make(name: str, *words: object) -> Window:
-        opened.append(Window(tmp_path, name, *words))
+    def make(name: str, *words: object, first: str = "") -> Window:
+        opened.append(Window(tmp_path, name, *words, first=first))
         return opened[-1]
 
     yield make
@@ -218,6 +218,29 @@ def test_a_single_picture_stays_until_it_was_looked_at(window, walls: list[Path]
     seen.key("q")
     assert seen.end()[0] == 0
     assert list((tmp_path / "captures").glob("snapshot_*_cutout.png"))
+
+
+DYING = """
+import numpy as np
+from utils import sources
+def camera(device, size, frames=[40]):
+    while frames[0]:
+        frames[0] -= 1
+        sources.time.sleep(0.03)
+        yield np.full((240, 320, 3), 120, np.uint8)
+    raise sources.VideoError("unplugged")
+sources._camera = camera
+"""
+
+
+def test_keys_are_heard_while_a_dead_camera_is_waited_for(window, walls: list[Path], tmp_path: Path) -> None:
+    seen = window("webcam.py", walls[0], "--source", "0", "--reconnect", "60", first=DYING)
+    time.sleep(3)
+    assert seen.look()[:30, :200].max() > 200  # it says what it waits for, in white
+    seen.key("s")
+    seen.key("q")
+    assert seen.end()[0] == 0
+    assert list((tmp_path / "captures").glob("snapshot_*_composite.png"))
 
 
 def test_a_closed_window_ends(window, film: Path) -> None:

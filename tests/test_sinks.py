@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from tests import portraits, videos
 from utils import sinks
-from utils.images import list_images, read_rgba
-from utils.sinks import open_sink, read_alpha
+from utils.images import list_images, read_rgba, write_image
+from utils.sinks import StreamSink, open_sink, read_alpha
 from utils.sources import VideoError, open_source
 
 
@@ -91,6 +93,63 @@ def test_png_folder_is_exact(tmp_path) -> None:
             sink.write(picture, 0)
     found = [read_rgba(path) for path in list_images(tmp_path / "frames")]
     assert all(np.array_equal(a, b) for a, b in zip(found, cutouts(3), strict=True))
+
+
+def test_a_shorter_film_does_not_go_on_as_the_longer_one_before(tmp_path) -> None:
+    write_image(tmp_path / "frames/cover.png", cutouts(1)[0])
+    for count in (5, 2):
+        with open_sink(tmp_path / "frames", 25, transparent=True) as sink:
+            for picture in cutouts(count):
+                sink.write(picture, 0)
+    names = [path.name for path in list_images(tmp_path / "frames")]
+    assert names == ["000000.png", "000001.png", "cover.png"]
+
+
+class Server(StreamSink):
+    """A stream to a server that is there or not."""
+
+    def __init__(self, reconnect: float) -> None:
+        super().__init__("rtmp://x", 25, reconnect=reconnect)
+        self.there, self.got = True, 0
+
+    def _push(self, picture: np.ndarray, time: float) -> None:
+        if not self.there:
+            raise VideoError("rtmp://x: cannot be written: Broken pipe")
+        self.got += 1
+        self.written += 1
+
+
+def test_a_server_that_comes_back_gets_the_rest(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sinks, "RETRY", 0.02)
+    sink = Server(reconnect=5)
+    for there in (True, False, True):
+        sink.there = there
+        for _ in range(10):
+            sink.write(cutouts(1)[0], 0)
+            time.sleep(0.005)
+    assert 15 <= sink.got <= 20
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[2] for line in said] == ["the server went away", "the server is back"]
+
+
+def test_a_server_that_stays_away_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(sinks, "RETRY", 0.02)
+    sink = Server(reconnect=0.2)
+    sink.write(cutouts(1)[0], 0)
+    sink.there = False
+    began = time.monotonic()
+
+    def push() -> None:
+        while time.monotonic() - began < 5:
+            sink.write(cutouts(1)[0], 0)
+
+    with pytest.raises(VideoError, match="Broken pipe"):
+        push()
+    assert 0.15 < time.monotonic() - began < 2
+    never = Server(reconnect=5)
+    never.there = False
+    with pytest.raises(VideoError):
+        never.write(cutouts(1)[0], 0)
 
 
 def test_lost_alpha_is_noticed(tmp_path) -> None:

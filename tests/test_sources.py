@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from tests import portraits, videos
+from tests.test_clips import turn
 from utils import sources
 from utils.images import write_image
 from utils.sources import Live, VideoError, open_source
@@ -48,6 +50,15 @@ def test_folders_and_pictures(tmp_path) -> None:
     assert [frame.time for frame in found] == [0, 0.04, 0.08]
     assert np.array_equal(found[1].image, portraits.portrait(1)[0])
     assert len(list(open_source(tmp_path / "film" / "2.png"))) == 1
+
+
+@pytest.mark.parametrize(("turned", "size"), [(False, (96, 192)), (True, (192, 96))])
+def test_pixels_that_are_not_square_become_so(tmp_path, turned: bool, size: tuple[int, int]) -> None:
+    path = videos.write(tmp_path / "wide.mp4", videos.frames(4), shape=Fraction(3, 2))
+    if turned:
+        turn(path)
+    with open_source(path) as source:
+        assert {frame.image.shape[:2] for frame in source} == {size}
 
 
 def test_a_video_cut_off_gives_what_it_has_and_says_so(tmp_path) -> None:
@@ -145,6 +156,20 @@ def test_a_camera_that_stalls_is_not_waited_for_for_ever(monkeypatch) -> None:
         list(source)
     forever.set()
     source.close()
+
+
+def test_whoever_waits_for_a_dead_camera_is_heard() -> None:
+    asked: list[float] = []
+
+    def idle() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) == 3
+
+    with Live("camera", FakeCamera([5]), reconnect=20) as source:
+        source.idle = idle
+        began = time.monotonic()
+        assert 1 <= len(list(source)) <= 5
+    assert time.monotonic() - began < 3
 
 
 def test_a_missing_camera_is_one_line() -> None:

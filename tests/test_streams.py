@@ -76,13 +76,18 @@ def film(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[str]:
+    server = serve_rtmp(tmp_path)
+    yield f"rtmp://127.0.0.1:{PORT['rtmp']}/live/portrait"
+    server.terminate()
+    server.wait()
+
+
+def serve_rtmp(tmp_path: Path) -> subprocess.Popen:
     settings = tmp_path / "nginx.conf"
     settings.write_text(NGINX.format(module=MODULE, folder=tmp_path, port=PORT["rtmp"]))
     server = subprocess.Popen(["nginx", "-c", settings, "-p", tmp_path], stderr=subprocess.DEVNULL)
     wait_for(PORT["rtmp"])
-    yield f"rtmp://127.0.0.1:{PORT['rtmp']}/live/portrait"
-    server.terminate()
-    server.wait()
+    return server
 
 
 @pytest.fixture
@@ -142,6 +147,29 @@ def test_a_stream_that_ends_is_waited_for_and_then_said(nginx: str, film: Path, 
     gap = int(np.argmax(np.diff(times)))
     assert np.diff(times)[gap] > 0.5  # while nobody pushed
     assert min(gap, len(pictures) - gap) > 20  # pictures of both parts
+
+
+@needs_nginx
+def test_a_server_that_restarts_gets_the_rest(film: Path, tmp_path: Path) -> None:
+    address = f"rtmp://127.0.0.1:{PORT['rtmp']}/live/portrait"
+    first = serve_rtmp(tmp_path)
+    pushing = start("webcam.py", "0,255,0", "--source", film, "--out", address, "--reconnect", 30)
+    time.sleep(6)
+    first.kill()
+    first.wait()
+    second = serve_rtmp(tmp_path)
+    try:
+        reading = start("webcam.py", "blur", "--source", address, "--frames", 30, "--out", tmp_path / "o.mp4")
+        errors = reading.communicate(timeout=60)[1]
+        assert reading.returncode == 0, errors
+        pushing.send_signal(signal.SIGINT)
+        said = pushing.communicate(timeout=30)[1]
+    finally:
+        second.terminate()
+        second.wait()
+    assert "the server went away" in said
+    assert "the server is back" in said
+    assert len(videos.read(tmp_path / "o.mp4")[0]) == 30
 
 
 @needs_rtsp

@@ -26,13 +26,18 @@ def write(
     rate: int = 25,
     sound: str | None = "aac",
     codec: str = "libx264",
+    shape: Fraction = Fraction(1),
 ) -> Path:
-    """A video of these pictures, at `times` in seconds (default: evenly), with a tone as long."""
+    """A video of these pictures, at `times` in seconds (default: evenly), with a tone as long.
+
+    `shape` is a pixel's width by its height.
+    """
     times = times or [number / rate for number in range(len(pictures))]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = shape
         clock = Fraction(1, 12800)
         stream.codec_context.time_base = clock
         audio = container.add_stream(sound, rate=48000) if sound else None

@@ -6,6 +6,7 @@ N the strength in percent of the longer side, or "transparent".
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import numpy as np
 from PIL import ImageColor
 
 from utils import blending
-from utils.images import list_images, read_image
-from utils.sources import VIDEOS, Frame, VideoFile
+from utils.images import ImageError, list_images, read_image
+from utils.sources import VIDEOS, Frame, VideoError, VideoFile
 
 
 class Background:
@@ -49,8 +50,14 @@ class Background:
             read_image(self.pictures[0])  # so that a damaged one is said at the start
 
     def next(self) -> None:
-        """On to the next picture of a folder."""
-        self._at += 1
+        """On to the next picture of a folder that can be read."""
+        for _ in self.pictures:
+            self._at += 1
+            try:
+                read_image(self.pictures[self._at % len(self.pictures)])
+                return
+            except ImageError as error:
+                print(f"note: {error}", file=sys.stderr)
 
     def __call__(self, frame: np.ndarray, alpha: np.ndarray, time: float = 0.0) -> np.ndarray:
         size = frame.shape[:2]
@@ -112,13 +119,21 @@ class Film:
         while self._next is not None and self._began + self._next.time <= time:
             self._now, self._next = self._next, next(self._frames, None)
             if self._next is None:
-                self._restart(time)
+                self._restart()
         return self._now.image
 
     def _play(self) -> Iterator[Frame]:
-        return iter(VideoFile(self.path))
+        """The frames, up to where the file is damaged."""
+        count = 0
+        try:
+            for frame in VideoFile(self.path):
+                yield frame
+                count += 1
+        except VideoError:
+            if not count:
+                raise
 
-    def _restart(self, time: float) -> None:
+    def _restart(self) -> None:
         """From the first frame, one frame's time after the last."""
         rate = VideoFile(self.path).rate or 25.0
         self._began += self._now.time + 1 / rate

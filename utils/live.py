@@ -50,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
             help="camera index or device, video, picture, folder, or rtsp, rtmp or http address",
         )
     add("--camera-size", type=cli.size, metavar="HxW", help="asked of a camera")
-    add("--reconnect", type=float, default=10.0, metavar="SECONDS", help="try a broken live source so long")
+    add(
+        "--reconnect",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="try a broken camera, stream or server again for so long",
+    )
     add("--frames", type=cli.positive, help="stop after so many")
     add(
         "--out",
@@ -154,6 +160,8 @@ class Loop:
 
     def frames(self) -> Iterator[Frame]:
         """The source's frames; those of a file are read ahead."""
+        if self.source.live and self.viewer is not None:
+            self.source.idle = self._idle
         frames = iter(self.source) if self.source.live else ahead(self.source)
         total = min(filter(None, (self.args.frames, self.source.frames)), default=None)
         quiet = self.viewer is not None or self.source.live
@@ -167,6 +175,19 @@ class Loop:
             time.sleep(0.05)  # a single picture stays until it was looked at
             self.viewer.listen()
             self._keys()
+
+    def _idle(self) -> bool:
+        """Keys are heard, too, while a camera gives nothing; whether one of them ended the run."""
+        if self._latest is None:  # there is no window yet
+            return False
+        if time.perf_counter() - self._times[-1] < 1.0:
+            self.viewer.listen()
+        else:
+            lines, self.viewer.lines = self.viewer.lines, [f"{self.source.name} gives no picture: waiting"]
+            self.viewer.show(self._latest[1], self._latest[0].image)
+            self.viewer.lines = lines
+        self._keys()
+        return self.closed
 
     @property
     def closed(self) -> bool:
@@ -265,7 +286,9 @@ class Loop:
                 raise ValueError(f"{name}: would overwrite what is read: give another name")
         if any(sink.name == name for sink in self.sinks):
             raise ValueError(f"{name}: was given twice as an output")
-        sink = open_sink(name, self.source.rate, self.source.sound, self.transparent)
+        sink = open_sink(
+            name, self.source.rate, self.source.sound, self.transparent, reconnect=self.args.reconnect
+        )
         self._stack.callback(sink.close)
         return sink
 

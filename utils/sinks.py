@@ -10,8 +10,11 @@ under its name when it is finished.
 from __future__ import annotations
 
 import contextlib
+import re
+import sys
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -48,6 +51,7 @@ TRANSPARENT: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 ALPHA_TOLERANCE = 6.0  # of 255, mean over the pixels of the frames looked at
 SAMPLES = 8
+RETRY = 1.0  # seconds between two looks for a server that went away
 
 
 class Sink:
@@ -93,6 +97,14 @@ class FolderSink(Sink):
     def write(self, picture: np.ndarray, time: float) -> None:
         write_image(Path(self.name) / f"{self.written:06}.png", picture)
         self.written += 1
+
+    def close(self) -> None:
+        if not self.written:
+            return
+        # A longer film written here before would go on behind this one.
+        for path in Path(self.name).glob("*.png"):
+            if re.fullmatch(r"\d{6}", path.stem) and int(path.stem) >= self.written:
+                path.unlink()
 
 
 class VideoSink(Sink):
@@ -190,32 +202,40 @@ class VideoSink(Sink):
 
 
 class StreamSink(Sink):
-    """H.264 pushed to an RTMP or RTSP server."""
+    """H.264 pushed to an RTMP or RTSP server.
 
-    def __init__(self, address: str, rate: float | None = None, bitrate: int = 2_500_000) -> None:
+    A server that goes away is tried again for `reconnect` seconds, and what was shown meanwhile is lost; one that
+    was never there is an error at once.
+    """
+
+    def __init__(
+        self, address: str, rate: float | None = None, bitrate: int = 2_500_000, reconnect: float = 0.0
+    ) -> None:
         super().__init__(address)
-        self._rate, self._bitrate = rate or DEFAULT_RATE, bitrate
+        self._rate, self._bitrate, self._reconnect = rate or DEFAULT_RATE, bitrate, reconnect
         self._container: Any = None
         self._last, self._zero = -1, 0.0
         self._size: tuple[int, int] | None = None
+        self._broken = self._tried = 0.0  # when the server went away, and when it was last looked for
 
     def write(self, picture: np.ndarray, time: float) -> None:
-        import av
-
-        with _writing(self.name):
-            if self._container is None:
-                kind = "rtsp" if self.name.startswith("rtsp") else "flv"
-                options = {"rtsp_transport": "tcp"} if kind == "rtsp" else {"rw_timeout": "8000000"}
-                self._container = av.open(self.name, "w", format=kind, options=options)
-                how = {"preset": "veryfast", "tune": "zerolatency", "g": str(round(2 * self._rate))}
-                self._stream = _add_stream(self._container, "libx264", "yuv420p", how, self._rate, picture)
-                self._stream.bit_rate = self._bitrate
-                self._zero, self._size = time, picture.shape[:2]
-            frame = _frame(_as_first(picture, self._size, False), "rgb24", "yuv420p")
-            self._last = max(self._last + 1, round((time - self._zero) / CLOCK))
-            frame.pts, frame.time_base = self._last, CLOCK
-            self._container.mux(self._stream.encode(frame))
-            self.written += 1
+        if self._broken and monotonic() - self._tried < RETRY:
+            return
+        try:
+            with _writing(self.name):
+                self._push(picture, time)
+        except VideoError:
+            self._tried = monotonic()
+            if not self._broken:
+                print(f"note: {self.name}: the server went away: trying again", file=sys.stderr)
+                self._broken = self._tried
+            if not self.written or self._tried - self._broken >= self._reconnect:
+                raise
+            self._drop()
+            return
+        if self._broken:
+            print(f"note: {self.name}: the server is back", file=sys.stderr)
+        self._broken = 0.0
 
     def close(self) -> None:
         if self._container is None:
@@ -224,6 +244,34 @@ class StreamSink(Sink):
         with _writing(self.name):
             container.mux(self._stream.encode(None))
             container.close()
+
+    def _push(self, picture: np.ndarray, time: float) -> None:
+        if self._container is None:
+            self._connect(picture, time)
+        frame = _frame(_as_first(picture, self._size, False), "rgb24", "yuv420p")
+        self._last = max(self._last + 1, round((time - self._zero) / CLOCK))
+        frame.pts, frame.time_base = self._last, CLOCK
+        self._container.mux(self._stream.encode(frame))
+        self.written += 1
+
+    def _connect(self, picture: np.ndarray, time: float) -> None:
+        import av
+
+        kind = "rtsp" if self.name.startswith("rtsp") else "flv"
+        options = {"rtsp_transport": "tcp"} if kind == "rtsp" else {"rw_timeout": "8000000"}
+        self._container = av.open(self.name, "w", format=kind, options=options)
+        how = {"preset": "veryfast", "tune": "zerolatency", "g": str(round(2 * self._rate))}
+        self._stream = _add_stream(self._container, "libx264", "yuv420p", how, self._rate, picture)
+        self._stream.bit_rate = self._bitrate
+        self._last, self._zero = -1, time
+        self._size = self._size or picture.shape[:2]
+
+    def _drop(self) -> None:
+        """Let go of a connection that is broken; what FFmpeg says at that is known already."""
+        container, self._container = self._container, None
+        if container is not None:
+            with contextlib.suppress(VideoError), _writing(self.name):
+                container.close()
 
 
 class VirtualCamera(Sink):
@@ -331,17 +379,21 @@ class Sound:
 
 
 def open_sink(
-    spec: str | Path, rate: float | None = None, sound: str | None = None, transparent: bool = False
+    spec: str | Path,
+    rate: float | None = None,
+    sound: str | None = None,
+    transparent: bool = False,
+    reconnect: float = 0.0,
 ) -> Sink:
     """By its name: a video, a picture, a folder of PNGs, an rtmp or rtsp address, or "camera".
 
-    Raises ValueError where that kind cannot be written (transparent).
+    `reconnect` in seconds is a StreamSink's. Raises ValueError where that kind cannot be written (transparent).
     """
     text = str(spec)
     if text == "camera":
         return VirtualCamera(rate)
     if "://" in text:
-        return StreamSink(text, rate)
+        return StreamSink(text, rate, reconnect=reconnect)
     ending = Path(text).suffix.lower()
     if ending in EXTENSIONS:
         return PictureSink(text)

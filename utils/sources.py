@@ -24,6 +24,7 @@ from utils.images import EXTENSIONS, list_images, read_image
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
 STALL = 5.0  # seconds without a frame after which a live source counts as broken
+LISTEN = 0.1  # seconds between two looks at the window while no frame comes
 
 
 class VideoError(ValueError):
@@ -110,10 +111,12 @@ class Live(Source):
     """A camera or stream read by a thread of its own; the newest frame is always the next.
 
     `connect` opens it and yields frames until it breaks. A broken source is tried again for `reconnect`
-    seconds, then iteration ends with VideoError.
+    seconds, then iteration ends with VideoError. Whoever iterates may set `idle`: it is called now and then while
+    no frame comes, and ends the iteration by True.
     """
 
     live = True
+    idle: Callable[[], bool] | None = None
 
     def __init__(
         self, name: str, connect: Callable[[], Iterator[np.ndarray]], reconnect: float = 0.0
@@ -130,16 +133,25 @@ class Live(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         seen = 0
-        while True:
+        while self._wait(seen):
             with self._news:
-                wait = self._reconnect + 2 * STALL + 1  # longer than the reader's own patience
-                if not self._news.wait_for(lambda seen=seen: self._number > seen or self._error, wait):
-                    raise VideoError(f"{self.name}: no frame for {wait:.0f} seconds")
                 if self._number == seen:
                     raise VideoError(self._error)
                 self.dropped += self._number - seen - 1
                 seen, frame = self._number, self._newest
             yield frame
+
+    def _wait(self, seen: int) -> bool:
+        """Until there is a newer frame or an error; False where `idle` ends it. Raises VideoError."""
+        patience = self._reconnect + 2 * STALL + 1  # longer than the reader's own
+        ends = time.monotonic() + patience
+        while time.monotonic() < ends:
+            with self._news:
+                if self._news.wait_for(lambda: self._number > seen or self._error, LISTEN):
+                    return True
+            if self.idle is not None and self.idle():
+                return False
+        raise VideoError(f"{self.name}: no frame for {patience:.0f} seconds")
 
     def close(self) -> None:
         self._stop.set()
@@ -255,8 +267,14 @@ def _decoded(container, stream, rate: float | None) -> Iterator[Frame]:
         moment = number / (rate or FOLDER_RATE) if frame.time is None else frame.time - start
         # Quarter turns counted against the clock, as NumPy counts them
         turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
-        image = frame.to_ndarray(format="rgb24")
+        image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
         yield Frame(np.ascontiguousarray(np.rot90(image, turns)) if turns else image, moment)
+
+
+def _square(stream, frame) -> int:
+    """The width at which a frame's pixels are square: DV tapes and some broadcasts store them narrow or wide."""
+    shape = stream.sample_aspect_ratio
+    return max(1, round(frame.width * shape)) if shape else frame.width
 
 
 @contextlib.contextmanager
