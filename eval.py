@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 from pathlib import Path
 
 from utils import cli
@@ -37,7 +36,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
     parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
-    parser.add_argument("--threads", type=cli.threads, default=os.cpu_count(), help="threads of the network")
+    cli.add_runtime(parser)
     parser.add_argument(
         "--temporal",
         choices=WAYS,
@@ -56,7 +55,7 @@ def main() -> int:
     if clips:
         return measure_clips(args, clips)
     pairs = choose_pairs(args)
-    network = segmenter.open(args.model, args.threads)
+    network = segmenter.by_arguments(args)
     print(f"{Path(args.model).name}: {network}, {len(pairs)} photos")
     network.warm_up()
     rows = evaluation.evaluate(network, pairs, matting=True)
@@ -84,7 +83,7 @@ def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
     from utils import evaluation, segmenter
     from utils.files import write_json
 
-    network = segmenter.open(args.model, args.threads)
+    network = segmenter.by_arguments(args)
     print(f"{Path(args.model).name}: {network}, {len(paths)} clips")
     rows = evaluation.evaluate_clips(network, paths, args.temporal)
     summary = evaluation.mean_steadiness(rows)

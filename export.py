@@ -2,10 +2,11 @@
 
 Stage 3: a checkpoint -> files to deploy, each compared with the checkpoint before it gets its name.
 
-Writes <out>/<checkpoint>_float32.tflite, _float16.tflite and _int8.tflite: batch 1, RGB pixels 0..255
-in and alpha 0..1 out, float32 on both sides of all three, the model card inside. Half of the
-calibration photos set the ranges of int8, the other half (all, if there are few) are compared on.
-An export that differs by more than utils/parity.py allows is not written, and the exit code is 1.
+Writes <out>/<checkpoint> with the ending of each format: batch 1, RGB pixels 0..255 in and alpha 0..1 out, the
+model card inside. --formats takes names with commas between, or "all" for those whose packages are installed:
+tflite, tflite_fp16, tflite_dynamic, tflite_int8, tflite_int16, onnx, onnx_int8, saved_model, openvino, openvino_int8.
+Half of the calibration photos set the ranges of whole numbers, the other half (all, if there are few) are compared
+on. An export that differs by more than utils/parity.py allows is not written, and the exit code is 1.
 Several --size give as many files of the same weights, <out>/<checkpoint>_int8_256x192.tflite for instance:
 they are opened together with the first one, and each picture goes to the one that suits its shape.
 """
@@ -25,7 +26,9 @@ FEW = 16
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("checkpoint", help="trained network: .keras or .h5")
-    parser.add_argument("--formats", default=FORMATS, help="which files to write, with commas between")
+    parser.add_argument(
+        "--formats", default=FORMATS, help="which files to write, with commas between, or all"
+    )
     parser.add_argument("--out", default="exports", metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--calibration",
@@ -34,6 +37,16 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--truth", metavar="DATASET", help="compare on its validation photos, by IoU with its masks"
+    )
+    parser.add_argument("--force", action="store_true", help="write over files that are there already")
+    parser.add_argument(
+        "--output",
+        default="alpha",
+        choices=("alpha", "flat", "softmax", "argmax", "packed"),
+        help="what comes out (utils/outputs.py); every script reads all of them",
+    )
+    parser.add_argument(
+        "--io", default="float", choices=("float", "uint8"), help="what tflite_int8 takes and gives"
     )
     parser.add_argument("--fold", default="own", help="batch norms into convolutions: own, kito or none")
     parser.add_argument(
@@ -58,60 +71,83 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    formats = choose_formats(args.formats)
-    from utils import exporting
+    from utils import exporting, formats
     from utils.segmenter import KerasSegmenter
 
+    names = formats.choose(args.formats)
+    check_output(args.output, names)
     chosen = choose_photos(args)
     failed = 0
     # All of them first: a size that cannot be is refused before anything is written.
     networks = [exporting.load(args.checkpoint, size) for size in args.size or [None]]
-    for number, (network, card) in enumerate(networks):
+    targets = [target_paths(args, names, network, n) for n, (network, _) in enumerate(networks)]
+    check_free([path for paths in targets for path in paths.values()], args.force)
+    for (network, card), paths in zip(networks, targets, strict=True):
         card["source"] = Path(args.checkpoint).name
         card |= {"closer": args.closer, "mirror": args.mirror}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"
         )
-        shape = "_{}x{}".format(*source.size) if number else ""
-        failed += export_size(args, formats, source, shape, chosen)
+        failed += export_size(args, paths, source, chosen)
     return 1 if failed else 0
 
 
-def export_size(args: argparse.Namespace, formats: list[str], source, shape: str, chosen: tuple) -> int:
+def target_paths(args: argparse.Namespace, names: list[str], network, number: int) -> dict[str, Path]:
+    """Where each format goes; all but the first size are named after it."""
+    from utils import formats
+
+    shape = "_{}x{}".format(*network.input_shape[1:3]) if number else ""
+    kind = "" if args.output == "alpha" else f"_{args.output}"
+    found = {}
+    for name in names:
+        ending = formats.FORMATS[name].ending
+        io = "_uint8" if args.io == "uint8" and name == "tflite_int8" else ""
+        path = Path(args.out) / (Path(args.checkpoint).stem + ending)
+        found[name] = path.with_name(f"{path.stem}{kind}{io}{shape}{path.suffix}")
+    return found
+
+
+def check_output(output: str, names: list[str]) -> None:
+    """Whole numbers of 8 bits cannot hold sixteen pixels. Raises ValueError."""
+    coarse = [name for name in names if "int" in name]
+    if output == "packed" and coarse:
+        raise ValueError(f"--output packed needs floats: leave out {', '.join(coarse)}")
+
+
+def check_free(paths: list[Path], force: bool) -> None:
+    """Raises ValueError if one is there already and may not be written over."""
+    there = [path.name for path in paths if path.exists()]
+    if there and not force:
+        raise ValueError(f"{paths[0].parent} holds {', '.join(there)} already: pass --force to write over it")
+
+
+def export_size(args: argparse.Namespace, paths: dict[str, Path], source, chosen: tuple) -> int:
     """All formats of one input size, a table row each; how many failed."""
-    from utils import exporting
+    from utils import exporting, formats
     from utils.fold import fold
 
     ranges, photos, masks = chosen
     pixels = exporting.calibration(source, ranges)
     failed = 0
-    with exporting.saved_model(fold(source.network, args.fold)) as folder:
-        bar = cli.progress(formats, "exporting", unit="file")
-        bar.write(f"{'file':<32}{'MB':>8}{'max |d|':>10}{'mean |d|':>10}{'IoU':>8}{'with truth':>12}")
-        for format in bar:
-            path = Path(args.out) / (Path(args.checkpoint).stem + exporting.FORMATS[format].ending)
-            path = path.with_stem(path.stem + shape)
+    with exporting.saved_model(fold(source.network, args.fold), args.output) as folder:
+        bar = cli.progress(paths, "exporting", unit="file")
+        bar.write(
+            f"{'file':<32}{'MB':>8}{'max |d|':>10}{'mean |d|':>10}{'IoU':>8}{'with truth':>12}{'boundary':>10}"
+        )
+        for name in bar:
+            path = paths[name]
+            job = exporting.Job(folder, pixels, args.io)
             try:
-                data = exporting.convert(folder, format, pixels)
-                row, faults = check_and_write(path, format, data, source, photos, masks)
+                row, faults = check_and_write(path, name, job, source, photos, masks, args.output)
             except exporting.ConversionError as error:
                 row, faults = "", [str(error)]
             if faults:
-                path.unlink(missing_ok=True)  # one from an earlier run would pass for this one
+                formats.remove(path)  # one from an earlier run would pass for this one
                 failed += 1
             verdict = f"FAILED, not written: {'; '.join(faults)}" if faults else "ok"
             bar.write(f"{path.name:<32}{row}  {verdict}")
     return failed
-
-
-def choose_formats(text: str) -> list[str]:
-    """The formats asked for, each once. Raises ValueError on an unknown one."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in FORMATS.split(",")]
-    if unknown or not names:
-        raise ValueError(f"--formats {text}: no such format {', '.join(unknown)}: choose from {FORMATS}")
-    return names
 
 
 def choose_photos(args: argparse.Namespace) -> tuple[list[Path], list[Path], list[Path] | None]:
@@ -136,23 +172,31 @@ def choose_photos(args: argparse.Namespace) -> tuple[list[Path], list[Path], lis
 
 
 def check_and_write(
-    path: Path, format: str, data: bytes, source, photos: list[Path], masks: list[Path] | None
+    path: Path, name: str, job, source, photos: list[Path], masks: list[Path] | None, output: str
 ) -> tuple[str, list[str]]:
-    """Compare an export with its source and give it its name if it is equal: table row and faults."""
-    from utils import exporting, parity
+    """Convert, compare with the source and give it its name if it is equal: table row and faults."""
+    from utils import exporting, parity, quantisation
     from utils.images import read_mask
 
-    with exporting.trial(data, source.card, source.threads) as exported:
-        frames = cli.progress(exporting.frames(photos), f"comparing {format}", len(photos))
+    with exporting.workplace(path) as raw:
+        exporting.convert(name, job, raw)
+        card = {**source.card, "format": name, "output_kind": output}
+        exported = exporting.trial(raw, card, source.threads)
+        frames = cli.progress(exporting.frames(photos), f"comparing {name}", len(photos))
         truths = None if masks is None else (read_mask(mask) for mask in masks)
-        found = parity.compare(source, exported, frames, truths)
-    faults = found.faults(format)
-    if not faults:
-        exporting.write(path, data, {**source.card, "format": format, "parity": found.as_card()})
-    change = f"{found.iou_change:>+12.4f}" if masks is not None else f"{'-':>12}"
+        found = parity.compare(source, exported, frames, truths, output in parity.HARD)
+        size = exporting.megabytes(raw)
+        faults = found.faults(name)
+        if not faults:
+            exporting.place(raw, path, {**card, "parity": found.as_card()})
+        elif name == "tflite_int8":
+            faults += quantisation.blame(job)
+    change = f"{'-':>12}{'-':>10}"
+    if masks is not None:
+        change = f"{found.iou_change:>+12.4f}{found.boundary_change:>+10.4f}"
     if found.coverage == 0:
         change += "  (no person found by the source: this comparison says little)"
-    return f"{len(data) / 1e6:>8.2f}{found.max:>10.1e}{found.mean:>10.1e}{found.iou:>8.4f}{change}", faults
+    return f"{size:>8.2f}{found.max:>10.1e}{found.mean:>10.1e}{found.iou:>8.4f}{change}", faults
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Unreadable files are named and skipped; the exit code is then 2.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import defaultdict
@@ -38,7 +37,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--save", default="composite", help=f"comma-separated: {','.join(KINDS)}")
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
-    parser.add_argument("--threads", type=cli.threads, default=os.cpu_count(), help="threads of the network")
+    cli.add_runtime(parser)
     args = parser.parse_args()
     args.save = [kind.strip() for kind in args.save.split(",")]
     if not args.save or set(args.save) - set(KINDS):
@@ -54,7 +53,7 @@ def main() -> int:
 
     photos = find_photos(args.photos)
     background = Background(args.background, args.fit)
-    network = segmenter.open(args.model, args.threads)
+    network = segmenter.by_arguments(args)
     print(f"{Path(args.model).name}: {network}")
     network.warm_up()
     names = output_stems(photos)

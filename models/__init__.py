@@ -114,7 +114,7 @@ def save(network: keras.Model, path: str | Path, card: dict[str, Any], state: by
                 _weights_name(temporary).replace(temporary)
             finally:
                 _weights_name(temporary).unlink(missing_ok=True)
-            cards.write_h5(temporary, card)
+            cards.attach(temporary, card)
             return
         network.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:

@@ -1,7 +1,8 @@
 """Model cards: one JSON text that travels inside every model file.
 
 A `.keras` file is a zip, and a zip may be appended to a `.tflite` file (as its metadata standard
-does), so both carry a member `card.json`; an `.h5` file keeps the text as an attribute.
+does) or a TensorRT `.engine`, so all carry a member `card.json`; an `.h5` file keeps the text as an attribute, and
+models/card_places.py says where it lies in ONNX, OpenVINO and SavedModel.
 No TensorFlow or Keras here: the light runtime reads cards too.
 """
 
@@ -16,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models import card_places as places
+
 MEMBER = "card.json"
-ATTRIBUTE = "portrait_segmentation_card"
 
 
 def dumps(card: dict[str, Any]) -> str:
@@ -26,16 +28,16 @@ def dumps(card: dict[str, Any]) -> str:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The card of a .keras, .tflite or .h5 file.
+    """The card of a model file of any kind (a SavedModel is a folder).
 
     Raises FileNotFoundError, or ValueError when the file carries none.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file")
     try:
-        text = _read_h5(path) if path.suffix == ".h5" else _read_zip(path)
-        card = json.loads(text)
+        reader = places.read_folder if path.is_dir() else READERS.get(path.suffix, _read_zip)
+        card = json.loads(reader(path))
     except Exception as error:  # zip, zlib, HDF5 and JSON each have errors of their own
         raise ValueError(f"{path}: carries no model card, so it is not one of ours") from error
     if not isinstance(card, dict):
@@ -51,18 +53,11 @@ def carried(path: str | Path) -> bool:
         return MEMBER in archive.namelist()
 
 
-def append(path: str | Path, card: dict[str, Any]) -> None:
-    """Add the card to a .tflite file that has none yet: a zip after the flatbuffer's end."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(MEMBER, dumps(card))
-
-
-def write_h5(path: str | Path, card: dict[str, Any]) -> None:
-    """Store the card in an .h5 file."""
-    import h5py
-
-    with h5py.File(path, "a") as file:
-        file.attrs[ATTRIBUTE] = dumps(card)
+def attach(path: str | Path, card: dict[str, Any]) -> None:
+    """Add the card to a finished model file or folder of any kind that has none yet."""
+    path = Path(path)
+    writer = places.write_folder if path.is_dir() else WRITERS.get(path.suffix, _write_zip)
+    writer(path, dumps(card))
 
 
 @contextmanager
@@ -91,6 +86,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _write_zip(path: Path, text: str) -> None:
+    """After a flatbuffer's end a zip does not disturb it."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(MEMBER, text)
+
+
+def _write_h5(path: Path, text: str) -> None:
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        file.attrs[places.KEY] = text
+
+
 def _read_zip(path: Path) -> bytes:
     with zipfile.ZipFile(path) as archive:
         return archive.read(MEMBER)
@@ -100,4 +108,8 @@ def _read_h5(path: Path) -> str:
     import h5py
 
     with h5py.File(path) as file:
-        return file.attrs[ATTRIBUTE]
+        return file.attrs[places.KEY]
+
+
+READERS = {".h5": _read_h5, ".onnx": places.read_onnx, ".xml": places.read_xml}
+WRITERS = {".h5": _write_h5, ".onnx": places.write_onnx, ".xml": places.write_xml}

@@ -312,7 +312,7 @@ def test_peers_are_measured_as_they_were_trained(tmp_path: Path) -> None:
     served, _ = segmenter.open(carded).prepare([frame], [None])
     expected = images.squash(frame, (256, 256))[0].astype(np.float32) / 255
     assert np.allclose(served[0], expected, atol=1e-5)
-    cards.append(bare, {**card, "output_kind": "riddle"})
+    cards.attach(bare, {**card, "output_kind": "riddle"})
     with pytest.raises(ValueError, match="riddle"):
         segmenter.open(bare)
 

@@ -62,6 +62,32 @@ def size(text: str) -> tuple[int, int]:
     return (parts[0], parts[-1])
 
 
+def add_runtime(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
+    """--threads, --device, --runtime and --strict, the same in every script that opens a network."""
+    from utils.fastest import CHOICES
+
+    add = parser.add_argument_group("runtime").add_argument
+    add(
+        "--threads",
+        type=globals()["threads"],
+        default=threads or os.cpu_count(),
+        help="threads of the network",
+    )
+    add(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "gpu", "npu", "tensorrt"),
+        help="what it runs on; a line says what it really is",
+    )
+    add(
+        "--runtime",
+        default="file",
+        choices=CHOICES,
+        help="another file of the same weights beside the model; auto: the fastest here, by a short trial",
+    )
+    add("--strict", action="store_true", help="exit code 2 where the device asked for is not used")
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number above zero."""
     if not text.isdigit() or int(text) < 1:

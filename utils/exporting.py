@@ -1,30 +1,36 @@
 """From a checkpoint to files that phones and browsers run.
 
     network, card = load("portrait.keras")
-    with saved_model(fold(network, "own")) as folder:
-        data = convert(folder, "tflite_int8", pixels)
+    with saved_model(fold(network, "own")) as folder, workplace(path) as raw:
+        convert("tflite_int8", Job(folder, pixels), raw)
+        place(raw, path, card)
 
-A new format is one function and one line in `FORMATS` (and its tolerance in utils/parity.py).
+What is written how stands in utils/formats.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import models
 from models import card as cards
+from utils import outputs, segmenter
 from utils.backend import quiet
+from utils.formats import FORMATS, Job, Pixels, remove
 from utils.images import ImageError, image_size, list_images, read_image
-from utils.segmenter import KerasSegmenter, TFLiteSegmenter
+from utils.segmenter import KerasSegmenter, Segmenter
 
 if TYPE_CHECKING:
     import keras
@@ -37,18 +43,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "portrait_net": {"edge_head": False},
 }
 
-Pixels = Callable[[], Iterator[np.ndarray]]
-
 
 class ConversionError(ValueError):
     """The runtime's converter cannot express this network."""
-
-
-class Format(NamedTuple):
-    """How a format's files end, and what makes one from a SavedModel folder and calibration pixels."""
-
-    ending: str
-    convert: Callable[[str, Pixels], bytes]
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[keras.Model, dict[str, Any]]:
@@ -116,8 +113,10 @@ def calibration(source: KerasSegmenter, photos: list[Path]) -> Pixels:
 
 
 @contextmanager
-def saved_model(network: keras.Model) -> Iterator[str]:
+def saved_model(network: keras.Model, output: str = "alpha") -> Iterator[str]:
     """A temporary SavedModel with batch 1 fixed: an open batch leaves shape operations that halve speed.
+
+    `output` is what comes out (utils/outputs.py).
 
     Its narrow transposed convolutions are written as convolutions (utils/subpixel.py).
     """
@@ -125,7 +124,7 @@ def saved_model(network: keras.Model) -> Iterator[str]:
 
     from utils.subpixel import sub_pixel
 
-    network = sub_pixel(network)
+    network = outputs.shaped(sub_pixel(network), output)
     with tempfile.TemporaryDirectory() as folder:
         signature = [keras.InputSpec(shape=(1, *network.input_shape[1:]), dtype="float32", name="pixels")]
         with quiet():
@@ -133,11 +132,11 @@ def saved_model(network: keras.Model) -> Iterator[str]:
         yield folder
 
 
-def convert(folder: str, format: str, pixels: Pixels) -> bytes:
-    """A SavedModel as the bytes of a model file. Raises ConversionError, or ImageError for a bad photo."""
+def convert(format: str, job: Job, target: Path) -> None:
+    """Write a SavedModel as a model file or folder. Raises ConversionError, or ImageError for a bad photo."""
     try:
-        with quiet():
-            return FORMATS[format].convert(folder, pixels)
+        with quiet(), _python_quiet():
+            FORMATS[format].convert(job, target)
     except (OSError, ImageError):
         raise
     except Exception as error:  # the converters' own kinds, often many lines long
@@ -146,20 +145,52 @@ def convert(folder: str, format: str, pixels: Pixels) -> bytes:
 
 
 @contextmanager
-def trial(data: bytes, card: dict[str, Any], threads: int) -> Iterator[TFLiteSegmenter]:
+def workplace(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, in a hidden folder that is gone afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
+        yield Path(folder) / path.name
+
+
+def trial(raw: Path, card: dict[str, Any], threads: int) -> Segmenter:
     """The file as its users would open it, while it has no name yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trial.tflite"
-        path.write_bytes(data)
-        cards.append(path, card)
-        yield TFLiteSegmenter(path, threads)
+    copy = raw.parent / "trial" / raw.name
+    copy.parent.mkdir(exist_ok=True)
+    if raw.is_dir():
+        shutil.copytree(raw, copy)
+    else:
+        shutil.copy(raw, copy)
+    if raw.suffix == ".xml":
+        shutil.copy(raw.with_suffix(".bin"), copy.with_suffix(".bin"))
+    cards.attach(copy, card)
+    return segmenter.open(copy, threads)
 
 
-def write(path: Path, data: bytes, card: dict[str, Any]) -> None:
-    """A model file with its card inside, whole or not at all. Raises OSError."""
-    with cards.replacing(path) as temporary:
-        temporary.write_bytes(data)
-        cards.append(temporary, card)
+def place(raw: Path, path: Path, card: dict[str, Any]) -> None:
+    """Give a file (or folder) its card and its name, in the place of an older one. Raises OSError."""
+    cards.attach(raw, card)
+    remove(path)
+    if raw.suffix == ".xml":  # first what it refers to
+        raw.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    raw.replace(path)
+
+
+def megabytes(path: Path) -> float:
+    """The size of a model file, with the weights beside it, or of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path, path.with_suffix(".bin")]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+@contextmanager
+def _python_quiet() -> Iterator[None]:
+    """Converters write to the log, each in its own way."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _need_tensorflow() -> None:
@@ -175,42 +206,3 @@ def _need_tensorflow() -> None:
         raise ValueError(
             "Keras is already running on another backend: start again with KERAS_BACKEND=tensorflow"
         )
-
-
-def _tflite(folder: str, pixels: Pixels) -> bytes:
-    return _converter(folder).convert()
-
-
-def _tflite_fp16(folder: str, pixels: Pixels) -> bytes:
-    """Weights in half precision: half the file, the same speed."""
-    import tensorflow as tf
-
-    converter = _converter(folder)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
-
-
-def _tflite_int8(folder: str, pixels: Pixels) -> bytes:
-    """Whole numbers throughout; input and output stay float32, so every caller feeds it the same."""
-    import tensorflow as tf
-
-    converter = _converter(folder)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([picture] for picture in pixels())
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return converter.convert()
-
-
-def _converter(folder: str) -> Any:
-    import tensorflow as tf
-
-    # Not from_concrete_functions([f], model): with a Keras 3 model it writes files that return NaN.
-    return tf.lite.TFLiteConverter.from_saved_model(folder)
-
-
-FORMATS = {
-    "tflite": Format("_float32.tflite", _tflite),
-    "tflite_fp16": Format("_float16.tflite", _tflite_fp16),
-    "tflite_int8": Format("_int8.tflite", _tflite_int8),
-}

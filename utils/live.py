@@ -75,7 +75,6 @@ def add_network(parser: argparse.ArgumentParser, model: str = SHIPPED) -> None:
     """Options of the network and its steadying."""
     add = parser.add_argument_group("network").add_argument
     add("--model", default=model, help="any model file of ours")
-    add("--threads", type=cli.threads, default=1, help="threads of the network")
     add("--temporal", default="smooth", choices=temporal.WAYS, help="steadying from frame to frame")
     add(
         "--fast",
@@ -84,11 +83,12 @@ def add_network(parser: argparse.ArgumentParser, model: str = SHIPPED) -> None:
     )
     add("--tidy", action="store_true", help="take out small islands, fill small holes")
     add("--one-person", action="store_true", help="keep the largest person, or the one clicked in the window")
+    cli.add_runtime(parser, threads=1)
 
 
 def open_matting(args: argparse.Namespace, stages: Stages, certain: bool = False) -> Matting:
     """The network and its memory, by the options of `add_network`; prints what runs where. Raises ValueError."""
-    network = segmenter.open(args.model, args.threads)
+    network = segmenter.by_arguments(args)
     if getattr(args, "vertical_screen", False):
         network = segmenter.tallest(network)
     print(f"{Path(args.model).name}: {network}")

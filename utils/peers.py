@@ -50,7 +50,7 @@ def prepare(path: Path, folder: Path) -> Path:
     with cards.replacing(target) as temporary:
         shutil.copy(path, temporary)
         if card:
-            cards.append(temporary, card)
+            cards.attach(temporary, card)
     return target
 
 

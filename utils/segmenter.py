@@ -9,6 +9,7 @@ of `Segmenter` with `infer`, and one line in `RUNTIMES`.
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models import card as cards
-from utils import closer
+from utils import closer, outputs
 from utils.backend import choose, compile_flags, fast, limit_threads, quiet
 from utils.images import Box, letterbox, squash, to_uint8, unletterbox
 
@@ -185,10 +186,7 @@ class TFLiteSegmenter(Segmenter):
             raise ValueError(f"{path}: takes {list(shape)}, not one picture [1, H, W, 3 or 4]")
         super().__init__(card, (int(shape[1]), int(shape[2])), int(shape[3]), threads)
         self.runtime = "LiteRT (XNNPACK)"
-        kind = card.get("output_kind", "alpha")
-        if kind not in DECODERS:
-            raise ValueError(f"{path}: its card says output_kind {kind!r}; known are {', '.join(DECODERS)}")
-        self._decode = DECODERS[kind]
+        self._kind = outputs.check(card.get("output_kind", "alpha"), path)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         return np.concatenate([self._one(picture[None]) for picture in pixels])
@@ -197,7 +195,7 @@ class TFLiteSegmenter(Segmenter):
         self._interpreter.set_tensor(self._input["index"], _quantise(pixels, self._input))
         self._interpreter.invoke()
         output = _dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)
-        return self._decode(output.reshape(1, *self.size, -1))
+        return outputs.decode(output, self._kind, self.size)
 
 
 class ShapedSegmenter(Segmenter):
@@ -251,6 +249,11 @@ class ShapedSegmenter(Segmenter):
         return f"{super().__str__()} (for other shapes {sizes})"
 
 
+def by_arguments(args: argparse.Namespace) -> Segmenter:
+    """The network of `args.model` with the options of `cli.add_runtime`."""
+    return open(args.model, args.threads, args.device, args.strict, args.runtime)
+
+
 def tallest(segmenter: Segmenter) -> Segmenter:
     """Of a network in several shapes the one for upright pictures, else the network itself."""
     if not isinstance(segmenter, ShapedSegmenter):
@@ -259,21 +262,31 @@ def tallest(segmenter: Segmenter) -> Segmenter:
 
 
 def open(
-    path: str | Path, threads: int | None = None, device: str = "auto", strict: bool = False
+    path: str | Path,
+    threads: int | None = None,
+    device: str = "auto",
+    strict: bool = False,
+    runtime: str = "file",
 ) -> Segmenter:
     """Open a model file of any supported kind.
 
     Beside `live_int8.tflite` files like `live_int8_256x192.tflite` may lie, the same network for
     pictures of another shape: they are opened too and used for the pictures they suit.
 
-    `threads` defaults to all cores. `device` is "auto", "cpu" or "gpu"; where the runtime cannot
+    `threads` defaults to all cores. `device` is "auto", "cpu", "gpu", "npu" (OpenVINO) or "tensorrt" (ONNX Runtime's
+    other way to a GPU); where the runtime cannot
     use it a line says what is used instead, and with `strict` ValueError is raised.
+    `runtime` names another file of the same weights beside this one (utils/fastest.py).
     Raises FileNotFoundError, or ValueError for a file that is not a model of ours.
     """
     path, threads = Path(path), threads or os.cpu_count() or 1
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such model file")
-    opener = RUNTIMES.get(path.suffix.lower())
+    if runtime != "file":
+        from utils import fastest
+
+        path = fastest.choose(path, runtime, threads, device)
+    opener = RUNTIMES.get("folder" if path.is_dir() else path.suffix.lower())
     if opener is None:
         raise ValueError(f"{path}: cannot be opened as a network: give one of {', '.join(RUNTIMES)}")
     segmenter = opener(path, threads, device)
@@ -302,19 +315,31 @@ def _open_tflite(path: Path, threads: int, device: str) -> Segmenter:
     return TFLiteSegmenter(path, threads)
 
 
-RUNTIMES = {".keras": _open_keras, ".h5": _open_keras, ".tflite": _open_tflite}
+def _open_onnx(path: Path, threads: int, device: str) -> Segmenter:
+    from utils.runtimes import OnnxSegmenter
+
+    return OnnxSegmenter(path, threads, device)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    values = np.exp(logits - logits.max(-1, keepdims=True))
-    return values / values.sum(-1, keepdims=True)
+def _open_openvino(path: Path, threads: int, device: str) -> Segmenter:
+    from utils.runtimes import OpenVinoSegmenter
+
+    return OpenVinoSegmenter(path, threads, device)
 
 
-# What comes out of a network, by its card's "output_kind", made alpha [N, H, W, 1].
-DECODERS = {
-    "alpha": lambda output: output,
-    "softmax_last": lambda output: _softmax(output)[..., -1:],  # background and person
-    "softmax_not_first": lambda output: 1 - _softmax(output)[..., :1],  # background, then kinds of person
+def _open_saved_model(path: Path, threads: int, device: str) -> Segmenter:
+    from utils.runtimes import SavedModelSegmenter
+
+    return SavedModelSegmenter(path, threads, device)
+
+
+RUNTIMES = {
+    ".keras": _open_keras,
+    ".h5": _open_keras,
+    ".tflite": _open_tflite,
+    ".onnx": _open_onnx,
+    ".xml": _open_openvino,
+    "folder": _open_saved_model,
 }
 
 
@@ -350,7 +375,7 @@ def _quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 
 
 def _dequantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    if details["dtype"] == np.float32:
-        return values
     scale, zero = details["quantization"]
+    if not scale:  # floats, or whole numbers that count something
+        return values
     return (values.astype(np.float32) - zero) * scale

@@ -1,0 +1,129 @@
+"""Which of the files of one network runs fastest on this machine: a short trial, remembered.
+
+    path = choose("exports/live_int8.tflite", "auto", threads=2)      # -> perhaps exports/live_int8.xml
+
+Files of the same weights lie beside each other after `export.py --formats all`; their cards say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+from models import card as cards
+from utils.files import write_json
+
+RUNTIMES = {
+    "keras": (".keras", ".h5"),
+    "litert": (".tflite",),
+    "onnx": (".onnx",),
+    "openvino": (".xml",),
+    "saved_model": ("",),
+    "tensorrt": (".engine",),
+}
+CHOICES = ("file", "auto", *RUNTIMES)
+RUNS = 15
+
+
+def choose(path: str | Path, runtime: str, threads: int, device: str = "auto") -> Path:
+    """The file to open for a `--runtime`: "file" is `path` itself, "auto" the fastest of its siblings.
+
+    Raises ValueError where there is no sibling for the runtime, FileNotFoundError.
+    """
+    path = Path(path)
+    if runtime == "file":
+        return path
+    found = siblings(path)
+    if runtime != "auto":
+        found = [file for file in found if file.suffix in RUNTIMES[runtime]]
+        if not found:
+            raise ValueError(
+                f"--runtime {runtime}: no file of the weights of {path.name} for it lies in {path.parent}: "
+                "write one with export.py --formats"
+            )
+        if path in found:
+            return path
+    return fastest(found, threads, device) if len(found) > 1 else (found or [path])[0]
+
+
+def siblings(path: Path) -> list[Path]:
+    """Model files beside `path` of the same weights and input size, itself among them."""
+    card = cards.read(path)
+    found = []
+    for file in sorted(path.parent.iterdir()):
+        if file == path:
+            found.append(file)
+        elif any(file.suffix in endings for endings in RUNTIMES.values()) and card.get("weights"):
+            try:
+                other = cards.read(file)
+            except (ValueError, FileNotFoundError):
+                continue
+            if all(other.get(key) == card.get(key) for key in ("weights", "closer", "mirror")) and _size(
+                other
+            ) == _size(card):
+                found.append(file)
+    return found
+
+
+def fastest(files: list[Path], threads: int, device: str) -> Path:
+    """The file whose network answers soonest, by the cache or a trial. Raises ValueError if none can be opened."""
+    key = "|".join([platform.processor() or platform.machine(), str(os.cpu_count()), str(threads), device])
+    key += "".join(f"|{file.resolve()}:{file.stat().st_mtime_ns}" for file in files)
+    cache = _read_cache()
+    if key in cache and Path(cache[key]) in files:
+        return Path(cache[key])
+    times = {file: trial(file, threads, device) for file in files}
+    best = min(times, key=times.get)
+    if times[best] == float("inf"):
+        raise ValueError(f"{best}: neither it nor another file of its weights can be run here")
+    listed = ", ".join(f"{file.name} {times[file]:.1f} ms" for file in files if times[file] < float("inf"))
+    print(f"fastest here: {best.name} (of {listed})")
+    _remember(key, best, cache)
+    return best
+
+
+def trial(file: Path, threads: int, device: str) -> float:
+    """Median milliseconds of one picture, or infinity where the file cannot be run on this machine or device."""
+    from utils import segmenter
+
+    try:
+        network = segmenter.open(file, threads, device, strict=device != "auto")
+    except (ValueError, OSError, RuntimeError):
+        return float("inf")
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, *network.size, network.channels)).astype(np.float32)
+    times = []
+    for _ in range(RUNS + 3):
+        began = time.perf_counter()
+        network.infer(pixels)
+        times.append(1000 * (time.perf_counter() - began))
+    return float(np.median(times[3:]))
+
+
+def cache_file() -> Path:
+    """Where the outcome of trials is kept."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "portrait-segmentation" / "fastest.json"
+
+
+def _read_cache() -> dict[str, str]:
+    try:
+        found = json.loads(cache_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(key: str, best: Path, cache: dict[str, str]) -> None:
+    try:
+        write_json(cache_file(), {**cache, key: str(best)})
+    except OSError as error:  # a trial more the next time
+        print(f"note: {cache_file()}: {error.strerror}")
+
+
+def _size(card: dict) -> object:
+    return (card.get("architecture") or {}).get("input_size")
