@@ -147,13 +147,15 @@ def open_contender(model: str, folder: Path) -> Contender:
     if model not in models.names():
         raise ValueError(f"{model}: give a model file or one of {', '.join(models.names())}")
     from utils import backend, exporting, fold
+    from utils.formats import Job
 
     backend.choose()
     network = models.create(model)
     target = folder / f"{model}.tflite"
     print(f"building {model}", flush=True)
     with exporting.saved_model(fold.fold(network, "own")) as saved:
-        exporting.write(target, exporting.convert(saved, "tflite", lambda: iter(())), {"name": model})
+        exporting.convert("tflite", Job(saved, lambda: iter(())), target)
+    models.cards.attach(target, {"name": model})
     return Contender(model, target, parameters=network.count_params())
 
 

@@ -62,6 +62,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mirror", action="store_true", help="for stills: each look is averaged with one in the mirror"
     )
+    parser.add_argument(
+        "--deepstream",
+        type=cli.positive,
+        metavar="SOURCES",
+        help="write an ONNX file for so many sources at once and NVIDIA DeepStream's configuration files instead",
+    )
     parser.add_argument("--photos", type=cli.positive, default=64, help="photos to use at most")
     parser.add_argument(
         "--threads", type=cli.threads, default=os.cpu_count(), help="threads of the comparison"
@@ -74,6 +80,8 @@ def main() -> int:
     from utils import exporting, formats
     from utils.segmenter import KerasSegmenter
 
+    if args.deepstream:
+        return export_deepstream(args)
     names = formats.choose(args.formats)
     check_output(args.output, names)
     chosen = choose_photos(args)
@@ -81,7 +89,7 @@ def main() -> int:
     # All of them first: a size that cannot be is refused before anything is written.
     networks = [exporting.load(args.checkpoint, size) for size in args.size or [None]]
     targets = [target_paths(args, names, network, n) for n, (network, _) in enumerate(networks)]
-    check_free([path for paths in targets for path in paths.values()], args.force)
+    exporting.check_free([path for paths in targets for path in paths.values()], args.force)
     for (network, card), paths in zip(networks, targets, strict=True):
         card["source"] = Path(args.checkpoint).name
         card |= {"closer": args.closer, "mirror": args.mirror}
@@ -91,6 +99,24 @@ def main() -> int:
         )
         failed += export_size(args, paths, source, chosen)
     return 1 if failed else 0
+
+
+def export_deepstream(args: argparse.Namespace) -> int:
+    """For DeepStream, in a folder of its own."""
+    from utils import exporting
+
+    network, card = exporting.load(args.checkpoint, (args.size or [None])[0])
+    from utils import deepstream  # after TensorFlow was imported quietly
+    from utils.fold import fold
+
+    card["source"] = Path(args.checkpoint).name
+    written = deepstream.write(fold(network, args.fold), card, Path(args.out), args.deepstream, args.force)
+    for path in written:
+        print(f"written: {path}")
+    print(
+        f"next, where DeepStream is: set the sources in {written[-1].name}, then deepstream-app -c {written[-1].name}"
+    )
+    return 0
 
 
 def target_paths(args: argparse.Namespace, names: list[str], network, number: int) -> dict[str, Path]:
@@ -113,13 +139,6 @@ def check_output(output: str, names: list[str]) -> None:
     coarse = [name for name in names if "int" in name]
     if output == "packed" and coarse:
         raise ValueError(f"--output packed needs floats: leave out {', '.join(coarse)}")
-
-
-def check_free(paths: list[Path], force: bool) -> None:
-    """Raises ValueError if one is there already and may not be written over."""
-    there = [path.name for path in paths if path.exists()]
-    if there and not force:
-        raise ValueError(f"{paths[0].parent} holds {', '.join(there)} already: pass --force to write over it")
 
 
 def export_size(args: argparse.Namespace, paths: dict[str, Path], source, chosen: tuple) -> int:

@@ -23,7 +23,7 @@ def arguments() -> argparse.Namespace:
     live.add_arguments(parser)
     live.add_network(parser)
     args = parser.parse_args()
-    if Path(args.model).suffix != ".tflite":
+    if Path(args.model).suffix != ".tflite" or args.runtime not in ("file", "litert"):
         parser.error(f"--model {args.model}: this script runs .tflite files; webcam.py runs all")
     if not 0 <= args.strength <= 1:
         parser.error(f"--strength {args.strength}: give 0..1")

@@ -16,10 +16,12 @@ from models import card as cards
 from tests import portraits
 from tests.conftest import refused
 from utils import cli, exporting, parity, segmenter
+from utils.formats import FORMATS, Job
 from utils.images import write_image
 from utils.segmenter import KerasSegmenter
 
 SIZE = (64, 64)
+FORMATS_OF = ("tflite", "tflite_fp16", "tflite_int8")
 NAMES = ("portrait_float32.tflite", "portrait_float16.tflite", "portrait_int8.tflite")
 
 
@@ -86,7 +88,7 @@ def test_files_take_one_float_picture_and_carry_the_card(folder, exported, name)
     assert opened.card["data"] == "none"
     assert opened.card["architecture"]["name"] == "mobilenetv2_fpn"
     assert opened.card["source"] == "portrait.keras"
-    assert opened.card["format"] == list(exporting.FORMATS)[NAMES.index(name)]
+    assert opened.card["format"] == FORMATS_OF[NAMES.index(name)]
     assert opened.card["parity"]["photos"] == 8
     alpha = opened(portraits.portrait(50)[0])
     assert alpha.min() < 0.1
@@ -123,11 +125,14 @@ def test_wrong_export_ends_with_code_1_and_no_file(folder, exported, tmp_path, m
     wrong = (folder / "out" / NAMES[0]).read_bytes()
     wrong = wrong[: wrong.rindex(b"PK\x03\x04")]  # without its card
     first, second = (name.replace("portrait", "other") for name in NAMES[:2])
-    planted = exporting.FORMATS["tflite"]._replace(convert=lambda folder, pixels: wrong)
-    monkeypatch.setitem(exporting.FORMATS, "tflite", planted)
+    planted = FORMATS["tflite"]._replace(convert=lambda job, path: path.write_bytes(wrong))
+    monkeypatch.setitem(FORMATS, "tflite", planted)
     (tmp_path / first).write_bytes(b"from an earlier run")
     words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats")
-    assert run_here(monkeypatch, folder / "other.keras", *words, "tflite,tflite_fp16") == 1
+    words = (folder / "other.keras", *words, "tflite,tflite_fp16")
+    assert run_here(monkeypatch, *words) == 2
+    assert "pass --force" in capsys.readouterr().err
+    assert run_here(monkeypatch, *words, "--force") == 1
     assert [path.name for path in tmp_path.iterdir()] == [second]
     table = capsys.readouterr().out
     assert "FAILED, not written: max |d|" in table
@@ -135,11 +140,11 @@ def test_wrong_export_ends_with_code_1_and_no_file(folder, exported, tmp_path, m
 
 
 def test_converter_that_gives_up_is_one_line_and_code_1(folder, tmp_path, monkeypatch, capsys):
-    def give_up(folder: str, pixels: object) -> bytes:
+    def give_up(job: Job, path: Path) -> None:
         raise RuntimeError("no kernel for this\n" + 50 * "and more\n")
 
-    monkeypatch.setitem(exporting.FORMATS, "tflite", exporting.FORMATS["tflite"]._replace(convert=give_up))
-    monkeypatch.setattr(exporting, "saved_model", nullcontext)
+    monkeypatch.setitem(FORMATS, "tflite", FORMATS["tflite"]._replace(convert=give_up))
+    monkeypatch.setattr(exporting, "saved_model", lambda network, output: nullcontext("nowhere"))
     words = ("--calibration", folder / "photos", "--out", tmp_path, "--formats", "tflite", "--fold", "kito")
     assert run_here(monkeypatch, folder / "portrait.keras", *words) == 1
     assert "cannot be converted: no kernel for this\n" in capsys.readouterr().out
@@ -161,10 +166,13 @@ def test_compare_finds_other_weights(folder):
     assert (same.max, same.mean, same.iou, same.iou_change) == (0, 0, 1, 0)
     wrong = parity.compare(source, other, frames, truths)
     assert wrong.iou_change == pytest.approx(wrong.iou - 1)
+    cut = parity.compare(source, other, frames, hard=True)
     for format in parity.TOLERANCES:
         assert not same.faults(format)
         assert wrong.faults(format)
         assert parity.compare(source, other, frames).faults(format)
+        assert cut.faults(format)
+    assert wrong.boundary_change < -0.1
 
 
 def test_nan_fails_every_gate():
@@ -233,7 +241,8 @@ def test_shapes_of_other_weights_are_left_out(shapes, tmp_path):
     main = tmp_path / NAMES[0]
     data = main.read_bytes()
     card = {**cards.read(main), "weights": "0123456789abcdef"}
-    exporting.write(main, data[: data.rindex(b"PK\x03\x04")], card)
+    main.write_bytes(data[: data.rindex(b"PK\x03\x04")])
+    cards.attach(main, card)
     assert "other shapes" not in str(segmenter.open(main, threads=1))
 
 

@@ -113,8 +113,8 @@ def calibration(source: KerasSegmenter, photos: list[Path]) -> Pixels:
 
 
 @contextmanager
-def saved_model(network: keras.Model, output: str = "alpha") -> Iterator[str]:
-    """A temporary SavedModel with batch 1 fixed: an open batch leaves shape operations that halve speed.
+def saved_model(network: keras.Model, output: str = "alpha", batch: int = 1) -> Iterator[str]:
+    """A temporary SavedModel with a fixed batch: an open one leaves shape operations that halve speed.
 
     `output` is what comes out (utils/outputs.py).
 
@@ -126,7 +126,7 @@ def saved_model(network: keras.Model, output: str = "alpha") -> Iterator[str]:
 
     network = outputs.shaped(sub_pixel(network), output)
     with tempfile.TemporaryDirectory() as folder:
-        signature = [keras.InputSpec(shape=(1, *network.input_shape[1:]), dtype="float32", name="pixels")]
+        signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="pixels")]
         with quiet():
             network.export(folder, verbose=False, input_signature=signature)
         yield folder
@@ -142,6 +142,13 @@ def convert(format: str, job: Job, target: Path) -> None:
     except Exception as error:  # the converters' own kinds, often many lines long
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConversionError(f"cannot be converted: {line[:200]}") from error
+
+
+def check_free(paths: list[Path], force: bool) -> None:
+    """Raises ValueError if one is there already and may not be written over."""
+    there = [path.name for path in paths if path.exists()]
+    if there and not force:
+        raise ValueError(f"{paths[0].parent} holds {', '.join(there)} already: pass --force to write over it")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ RUNTIMES = {
     "tensorrt": (".engine",),
 }
 CHOICES = ("file", "auto", *RUNTIMES)
-RUNS = 15
+RUNS, WARM_UP = 15, 3
 
 
 def choose(path: str | Path, runtime: str, threads: int, device: str = "auto") -> Path:
@@ -77,31 +77,43 @@ def fastest(files: list[Path], threads: int, device: str) -> Path:
     cache = _read_cache()
     if key in cache and Path(cache[key]) in files:
         return Path(cache[key])
-    times = {file: trial(file, threads, device) for file in files}
+    times = trial(files, threads, device)
+    if not times:
+        where = "" if device == "auto" else f" on {device}"
+        raise ValueError(f"{files[0]}: neither it nor another file of its weights can be run here{where}")
     best = min(times, key=times.get)
-    if times[best] == float("inf"):
-        raise ValueError(f"{best}: neither it nor another file of its weights can be run here")
-    listed = ", ".join(f"{file.name} {times[file]:.1f} ms" for file in files if times[file] < float("inf"))
+    listed = ", ".join(f"{file.name} {spent:.1f} ms" for file, spent in times.items())
     print(f"fastest here: {best.name} (of {listed})")
     _remember(key, best, cache)
     return best
 
 
-def trial(file: Path, threads: int, device: str) -> float:
-    """Median milliseconds of one picture, or infinity where the file cannot be run on this machine or device."""
+def trial(files: list[Path], threads: int, device: str) -> dict[Path, float]:
+    """Median milliseconds of one picture on each file that can be run on this machine and device.
+
+    They take turns, so that a busy moment slows all of them alike.
+    """
+    networks = {file: network for file in files if (network := _opened(file, threads, device))}
+    pictures = {
+        file: np.random.default_rng(0).uniform(0, 255, (1, *n.size, n.channels)).astype(np.float32)
+        for file, n in networks.items()
+    }
+    times: dict[Path, list[float]] = {file: [] for file in networks}
+    for _ in range(RUNS + WARM_UP):
+        for file, network in networks.items():
+            began = time.perf_counter()
+            network.infer(pictures[file])
+            times[file].append(1000 * (time.perf_counter() - began))
+    return {file: float(np.median(found[WARM_UP:])) for file, found in times.items()}
+
+
+def _opened(file: Path, threads: int, device: str):
     from utils import segmenter
 
     try:
-        network = segmenter.open(file, threads, device, strict=device != "auto")
-    except (ValueError, OSError, RuntimeError):
-        return float("inf")
-    pixels = np.random.default_rng(0).uniform(0, 255, (1, *network.size, network.channels)).astype(np.float32)
-    times = []
-    for _ in range(RUNS + 3):
-        began = time.perf_counter()
-        network.infer(pixels)
-        times.append(1000 * (time.perf_counter() - began))
-    return float(np.median(times[3:]))
+        return segmenter.open(file, threads, device, strict=device != "auto")
+    except (ValueError, OSError, RuntimeError):  # not for this machine
+        return None
 
 
 def cache_file() -> Path:

@@ -327,6 +327,12 @@ def _open_openvino(path: Path, threads: int, device: str) -> Segmenter:
     return OpenVinoSegmenter(path, threads, device)
 
 
+def _open_engine(path: Path, threads: int, device: str) -> Segmenter:
+    from utils.tensorrt import TensorRtSegmenter
+
+    return TensorRtSegmenter(path, threads)
+
+
 def _open_saved_model(path: Path, threads: int, device: str) -> Segmenter:
     from utils.runtimes import SavedModelSegmenter
 
@@ -339,6 +345,7 @@ RUNTIMES = {
     ".tflite": _open_tflite,
     ".onnx": _open_onnx,
     ".xml": _open_openvino,
+    ".engine": _open_engine,
     "folder": _open_saved_model,
 }
 
