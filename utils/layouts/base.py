@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.images import ImageError, Stored, header, image_size, list_images, turn
+from utils.images import ImageError, Stored, header, list_images, turn
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 WHOLE = ""  # the part of a dataset that was never split
@@ -185,8 +185,10 @@ class DrawnMask(Stored):
 
     def _turned(self) -> int:
         (height, width), orientation = header(self.photo)
-        made_upright = height != width and self.drawn_size() == image_size(self.photo)
-        return 1 if orientation >= 5 and made_upright else orientation
+        if orientation < 5:
+            return orientation
+        made_upright = height != width and self.drawn_size() == (width, height)
+        return 1 if made_upright else orientation
 
 
 def annotation_error(name: object, error: Exception) -> ImageError:

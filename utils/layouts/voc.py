@@ -47,7 +47,6 @@ class ClassMask(DrawnMask):
         return header(self.path)[0]
 
     def draw(self) -> np.ndarray:
-        header(self.path)  # says what is wrong in one line
         try:
             with Image.open(self.path) as picture:
                 mode, labels = picture.mode, np.asarray(picture)
