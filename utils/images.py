@@ -18,8 +18,6 @@ from utils.files import write_bytes
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
-SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
-LABELS = (np.arange(256) == 1).astype(np.float32)
 Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks in one line
 
 
@@ -161,11 +159,13 @@ def read_mask(path: str | Path | Stored) -> np.ndarray:
 
 def unit(values: np.ndarray) -> np.ndarray:
     """A mask's uint8 as float32 in 0..1: 0/1, 0/255, soft, or labels 0, 1 and 255 ("ignore": not person)."""
-    counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]).ravel()
-    ones, tops, more = counts[1], counts[255], counts[2:].sum()
+    if values.max(initial=0) == 1:
+        return values.astype(np.float32)
+    ones, tops = np.count_nonzero(values == 1), np.count_nonzero(values == 255)
     # A stray 1 in a hard mask is no label, and a soft mask has other values as well.
-    labels = ones > 0 and (more == 0 or (more == tops and 20 * ones > tops))
-    return cv2.LUT(np.ascontiguousarray(values), LABELS if labels else SHARES)
+    if 20 * ones > tops and ones + tops == np.count_nonzero(values):
+        return (values == 1).astype(np.float32)
+    return values.astype(np.float32) / 255.0
 
 
 def encode(image: np.ndarray, extension: str = ".png", quality: int = 92) -> bytes:
