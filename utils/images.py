@@ -165,7 +165,7 @@ def unit(values: np.ndarray) -> np.ndarray:
     # A stray 1 in a hard mask is no label, and a soft mask has other values as well.
     if 20 * ones > tops and ones + tops == np.count_nonzero(values):
         return (values == 1).astype(np.float32)
-    return values.astype(np.float32) / 255.0
+    return np.divide(values, np.float32(255), dtype=np.float32)
 
 
 def encode(image: np.ndarray, extension: str = ".png", quality: int = 92) -> bytes:
