@@ -29,13 +29,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", help="model file: .keras, .h5 or .tflite")
     parser.add_argument("dataset", help="folder of photos and masks, or of clips")
     parser.add_argument(
-        "--part", default="val", choices=("val", "train", "all"), help="which photos to measure"
+        "--part", default="val", choices=("val", "train", "test", "all"), help="which photos to measure"
     )
     parser.add_argument(
         "--val-split", type=float, default=0.1, help="share held out where there is no val folder"
     )
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
-    parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
+    cli.add_layout(parser)
     cli.add_runtime(parser)
     parser.add_argument(
         "--temporal",
@@ -103,16 +103,19 @@ def output_stem(args: argparse.Namespace) -> Path:
 
 
 def choose_pairs(args: argparse.Namespace) -> list:
-    """The photos to measure. Raises FileNotFoundError, DatasetError."""
+    """The photos to measure. Raises FileNotFoundError, DatasetError, VideoError."""
     from utils import dataset
 
-    folder = Path(args.dataset)
-    # A folder that is one images + masks pair and was never split is measured whole with --part all.
-    if args.part == "all" and (folder / "images").is_dir():
-        pairs = dataset.find_pairs(folder, args.skip_unpaired)
+    if args.part in ("test", "all"):
+        parts = dataset.open_parts(args.dataset, args.skip_unpaired, args.layout, args.category)
+        if args.part == "test" and "test" not in parts:
+            raise ValueError(f"{args.dataset}: has no part test: choose another --part")
+        pairs = parts["test"] if args.part == "test" else [pair for some in parts.values() for pair in some]
     else:
-        train, val = dataset.open_dataset(folder, args.val_split, args.skip_unpaired, args.seed)
-        pairs = {"train": train, "val": val, "all": train + val}[args.part]
+        train, val = dataset.open_dataset(
+            args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
+        )
+        pairs = train if args.part == "train" else val
     for warning in dataset.check(pairs):
         print(f"warning: {warning}")
     return pairs

@@ -3,8 +3,9 @@
 Stage 1: a folder of photos and masks -> a trained network, its curves and a sheet of overlays.
 
 DATASET holds train/images, train/masks and val/images, val/masks (or one images + masks pair, split
-by stem). Masks may be 0/255, 0/1 or the alpha channel of a PNG. More photos with soft masks come in
-with --extra, new scenes behind the people with --backgrounds, people to place on them with --cutouts.
+by stem), or is laid out in another way that utils/layouts knows. Masks may be 0/255, 0/1 or the alpha
+channel of a PNG. More photos with soft masks come in with --extra, new scenes behind the people with
+--backgrounds, people to place on them with --cutouts.
 
 A run folder holds best.keras (the EMA weights of the best epoch), last.keras (all that
 --resume needs), settings.json, log.csv, tensorboard/, curves.png and overlays.png.
@@ -37,9 +38,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--channels", type=int, default=3, choices=(3, 4), help="4 adds the previous alpha")
     add("--init", metavar="FILE", help="start from this checkpoint")
     add("--encoder", metavar="FILE", help="start the encoder from imagenet, a weights file or a .keras file")
-    add = parser.add_argument_group("data").add_argument
+    group = parser.add_argument_group("data")
+    cli.add_layout(group)
+    add = group.add_argument
     add("--val-split", type=float, default=0.1, help="share of stems held out where there is no val folder")
-    add("--skip-unpaired", action="store_true", help="leave out files without a partner")
     add("--extra", action="append", default=[], metavar="DIR[=WEIGHT]", help="more photos, loss weighted")
     add("--backgrounds", metavar="DIR", help="pictures without people to composite on")
     add(
@@ -148,7 +150,10 @@ def main() -> int:
     write_overlays(run, validation)
     best = max(trainer.history, key=lambda row: row["score"])
     print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
-    print(f"next: python eval.py {run / 'best.keras'} {args.dataset}")
+    print(
+        f"next: python eval.py {run / 'best.keras'} {args.dataset}"
+        + f" --layout {args.layout}" * bool(args.layout)
+    )
     return 0
 
 

@@ -86,7 +86,7 @@ def test_keys_batch_and_network_agree(checkpoint: Path, tmp_path: Path, monkeypa
 
 def test_another_network_in_the_file_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:  # noqa: F811
+) -> None:
     from utils import deepstream
 
     monkeypatch.setattr(deepstream, "TOLERANCE", -1.0)

@@ -88,6 +88,22 @@ def add_runtime(parser: argparse.ArgumentParser, threads: int | None = None) -> 
     add("--strict", action="store_true", help="exit code 2 where the device asked for is not used")
 
 
+def add_layout(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """The settings that say how a dataset is read (utils/layouts): --layout, --category, --skip-unpaired."""
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="how the dataset lies on disk, where its folder looks like several: "
+        "folders, lists, cutouts, supervisely, coco, voc, npy or videos",
+    )
+    parser.add_argument(
+        "--category",
+        default="person",
+        help="the class to learn where there are several (coco, voc, supervisely)",
+    )
+    parser.add_argument("--skip-unpaired", action="store_true", help="leave out files without a partner")
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number above zero."""
     if not text.isdigit() or int(text) < 1:

@@ -1,96 +1,98 @@
-"""Photos and masks on disk, paired by stem; problems are named, never guessed away.
+"""Photos and masks on disk, paired by name; problems are named, never guessed away.
 
-A dataset is a folder with `train/images`, `train/masks` and `val/...`, or one `images` + `masks`
-pair that is split by stem. A folder of masks may also be called teacher, alphas or mattes.
+`open_dataset` reads every layout of utils/layouts: folders `images` and `masks` (in `train/`, `val/`, `test/` or
+split by stem), list files, cut-outs, Supervisely, COCO, VOC, the reference's arrays, videos with matte videos.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from utils.images import ImageError, image_size, list_images, read_mask
+from utils import layouts
+from utils.images import ImageError, Stored, image_size, read_mask
+from utils.layouts.base import WHOLE, DatasetError, How, Pair, Parts, some
+from utils.layouts.folders import MASK_FOLDERS, find_pairs
 
-MASK_FOLDERS = ("masks", "teacher", "alphas", "mattes")
-LISTED = 5
-
-
-class Pair(NamedTuple):
-    """One photo and its mask. `weight` scales its loss."""
-
-    stem: str
-    image: Path
-    mask: Path
-    weight: float = 1.0
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used as it is; the message names files and the remedy."""
+__all__ = ["MASK_FOLDERS", "DatasetError", "How", "Pair", "check", "find_pairs", "mask_fault", "open_dataset"]
+__all__ += ["open_parts", "split", "training_pairs"]
 
 
 def open_dataset(
-    folder: str | Path, val_split: float = 0.1, skip_unpaired: bool = False, seed: int = 0
+    folder: str | Path,
+    val_split: float = 0.1,
+    skip_unpaired: bool = False,
+    seed: int = 0,
+    layout: str | None = None,
+    category: str = "person",
 ) -> tuple[list[Pair], list[Pair]]:
-    """Training and validation pairs of a dataset folder. Raises FileNotFoundError, DatasetError.
+    """Training and validation pairs of a dataset folder. Raises FileNotFoundError, DatasetError, VideoError.
 
-    Without a `val` folder, stems are split by a hash of stem and seed, so a photo stays on its side
-    when others are added.
+    Without a part `val`, stems are split by a hash of stem and seed, so a photo stays on its side when others
+    are added; frames of a video stay together. `layout` names how the folder is read where it looks like
+    several, `category` the class that counts where there are several. A part `test` is left alone.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such dataset folder")
-    if (folder / "train").is_dir():
-        train = find_pairs(folder / "train", skip_unpaired)
-        if (folder / "val").is_dir():
-            return train, find_pairs(folder / "val", skip_unpaired)
-        return split(train, val_split, seed)
-    return split(find_pairs(folder, skip_unpaired), val_split, seed)
+    parts = open_parts(folder, skip_unpaired, layout, category)
+    train = training_part(parts)
+    validation = parts.get("val")
+    return (train, validation) if validation and train is not validation else split(train, val_split, seed)
 
 
-def find_pairs(folder: str | Path, skip_unpaired: bool = False, weight: float = 1.0) -> list[Pair]:
-    """Pairs of `folder/images` and its masks, by stem. Raises FileNotFoundError, DatasetError.
+def open_parts(
+    folder: str | Path, skip_unpaired: bool = False, layout: str | None = None, category: str = "person"
+) -> Parts:
+    """The pairs of a dataset by part: "train", "val", "test", or "" for all where it was never split."""
+    return layouts.read(folder, layout, How(skip_unpaired, category))
 
-    Photos without a mask and masks without a photo are refused, or left out with `skip_unpaired`.
+
+def training_pairs(
+    folder: str | Path,
+    skip_unpaired: bool = False,
+    weight: float = 1.0,
+    layout: str | None = None,
+    category: str = "person",
+) -> list[Pair]:
+    """What there is to learn from in a dataset: its part train, or all of it where it was never split.
+
+    `layout` decides only where the folder looks like several. Raises as `open_dataset` does.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such dataset folder")
-    mask_folder = next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
-    if mask_folder is None or not (folder / "images").is_dir():
-        raise DatasetError(
-            f"{folder}: needs a folder images and a folder masks (or train/images, train/masks)"
-        )
-    images, masks = _by_stem(folder / "images"), _by_stem(mask_folder)
-    lonely = [images[stem] for stem in sorted(images.keys() - masks.keys())]
-    lonely += [masks[stem] for stem in sorted(masks.keys() - images.keys())]
-    if lonely and not skip_unpaired:
-        raise DatasetError(
-            f"{folder}: {len(lonely)} files have no partner of the same name ({_some(lonely)}): "
-            "add it, or pass --skip-unpaired"
-        )
-    if lonely:
-        print(f"note: {folder}: {len(lonely)} files without a partner are left out ({_some(lonely)})")
-    pairs = [Pair(stem, images[stem], masks[stem], weight) for stem in sorted(images.keys() & masks.keys())]
-    if not pairs:
-        raise DatasetError(f"{folder}: holds no photo with a mask of the same name")
-    return pairs
+    seen = layouts.seen_in(Path(folder)) if Path(folder).is_dir() else []
+    parts = open_parts(folder, skip_unpaired, layout if layout in seen else None, category)
+    return [pair._replace(weight=weight) for pair in training_part(parts)]
+
+
+def training_part(parts: Parts) -> list[Pair]:
+    """The part train, else what was never split, else what there is but test."""
+    for part in ("train", WHOLE, "val"):
+        if parts.get(part):
+            return parts[part]
+    return parts["test"]
 
 
 def split(pairs: list[Pair], share: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """Two lists, about `share` of the stems in the second. Raises DatasetError if one is empty."""
+    """Two lists, about `share` of the stems (of videos: of the videos) in the second.
 
-    def draw(stem: str) -> float:
-        return int(hashlib.sha256(f"{seed} {stem}".encode()).hexdigest()[:8], 16) / 2**32
+    Raises DatasetError if one is empty.
+    """
+    units = list(dict.fromkeys(unit(pair) for pair in pairs))
+    count = round(len(units) * share)
+    if not 0 < count < len(units):
+        what = "videos" if any(pair.group for pair in pairs) else "photos"
+        raise DatasetError(f"{len(units)} {what} cannot be split: give a val folder or another --val-split")
+    held = set(sorted(units, key=lambda name: draw(name, seed))[:count])
+    return [p for p in pairs if unit(p) not in held], [p for p in pairs if unit(p) in held]
 
-    ranked = sorted(pairs, key=lambda pair: draw(pair.stem))
-    count = round(len(pairs) * share)
-    if not 0 < count < len(pairs):
-        raise DatasetError(f"{len(pairs)} photos cannot be split: give a val folder or another --val-split")
-    held = {pair.stem for pair in ranked[:count]}
-    return [p for p in pairs if p.stem not in held], [p for p in pairs if p.stem in held]
+
+def unit(pair: Pair) -> str:
+    """What a split may not divide: the video of a frame, else the photo."""
+    return pair.group or pair.stem
+
+
+def draw(name: str, seed: int) -> float:
+    """A number 0..1 that depends on the name and the seed alone."""
+    return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:8], 16) / 2**32
 
 
 def check(pairs: list[Pair], sample: int = 500) -> list[str]:
@@ -102,13 +104,13 @@ def check(pairs: list[Pair], sample: int = 500) -> list[str]:
     """
     _check_sizes(pairs)
     looked_at = pairs[:: max(1, len(pairs) // sample)]
-    faults: dict[str, list[Path]] = {"empty": [], "full": [], "probably inverted": []}
+    faults: dict[str, list[Path | Stored]] = {"empty": [], "full": [], "probably inverted": []}
     for pair in looked_at:
         fault = mask_fault(read_mask(pair.mask))
         if fault:
             faults[fault].append(pair.mask)
     return [
-        f"{len(paths)} of {len(looked_at)} masks looked at are {fault} ({_some(paths)})"
+        f"{len(paths)} of {len(looked_at)} masks looked at are {fault} ({some(paths)})"
         for fault, paths in faults.items()
         if paths
     ]
@@ -139,18 +141,4 @@ def _check_sizes(pairs: list[Pair]) -> None:
     if unreadable:
         raise DatasetError(f"{len(unreadable)} files cannot be read: {unreadable[0]}: repair or remove them")
     if wrong:
-        raise DatasetError(f"{len(wrong)} masks have another size than their photo ({_some(wrong)})")
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in list_images(folder):
-        if path.stem in found:
-            raise DatasetError(f"{path}: {found[path.stem].name} has the same name: keep one of them")
-        found[path.stem] = path
-    return found
-
-
-def _some(paths: list[Path]) -> str:
-    names = ", ".join(f"{path.parent.name}/{path.name}" for path in paths[:LISTED])
-    return names + (", ..." if len(paths) > LISTED else "")
+        raise DatasetError(f"{len(wrong)} masks have another size than their photo ({some(wrong)})")

@@ -5,6 +5,7 @@ Frames are uint8 RGB [H, W, 3], alphas float32 [H, W] in 0..1.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +17,30 @@ from utils.files import write_bytes
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 MAX_PIXELS = 200_000_000
+ORIENTATION = 0x0112  # the EXIF tag
 Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks in one line
 
 
 class ImageError(ValueError):
     """A picture that cannot be used; the message names the file and the reason."""
+
+
+class Stored(ABC):
+    """A photo or mask that is no file of its own: a row of an array, a frame of a video, an annotation.
+
+    `read_image`, `read_mask` and `image_size` take one wherever they take a path; `str()` names it.
+    `lossy`: whether it was compressed with loss, so that writing it without would be for nothing.
+    """
+
+    lossy = False
+
+    @abstractmethod
+    def read(self) -> np.ndarray:
+        """Upright: a photo uint8 RGB [H, W, 3], a mask float32 [H, W] in 0..1. Raises ImageError."""
+
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what `read` gives, found without decoding where that is possible."""
 
 
 class Box(NamedTuple):
@@ -40,23 +60,44 @@ def list_images(folder: str | Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.name[0] != ".")
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path | Stored) -> tuple[int, int]:
     """(height, width) after EXIF rotation, read from the header alone. Raises ImageError."""
+    if isinstance(path, Stored):
+        return path.size()
+    (height, width), orientation = header(path)
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def header(path: str | Path) -> tuple[tuple[int, int], int]:
+    """(height, width) as stored, and the EXIF orientation 1..8 (1: upright). Raises ImageError."""
     with _open(path) as picture:
-        width, height = picture.size
         try:
-            turned = picture.getexif().get(0x0112, 1) >= 5
+            orientation = picture.getexif().get(ORIENTATION, 1)
         except Exception as error:  # a PNG is searched for EXIF to its end, which may be missing
             raise ImageError(f"{path}: damaged or truncated picture") from error
-    return (width, height) if turned else (height, width)
+        known = isinstance(orientation, int) and 1 <= orientation <= 8
+        return (picture.height, picture.width), orientation if known else 1
 
 
-def read_image(path: str | Path, at_least: int | None = None) -> np.ndarray:
+def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels as stored brought upright, as EXIF orientation 1..8 says."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def read_image(path: str | Path | Stored, at_least: int | None = None) -> np.ndarray:
     """A picture as upright RGB uint8 [H, W, 3]: any mode, EXIF turned, transparency on white.
 
     Of an animation, the first frame. With `at_least`, a large JPEG may come back reduced by 2, 4 or
     8 as long as its shorter side stays above that many pixels (much faster). Raises ImageError.
     """
+    if isinstance(path, Stored):
+        return path.read()
     with _open(path) as picture:
         if at_least:
             scale = min(picture.size) / at_least
@@ -77,12 +118,24 @@ def read_rgba(path: str | Path) -> np.ndarray:
         return np.array(_load(path, picture).convert("RGBA"))
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_alpha(path: str | Path) -> np.ndarray:
+    """The alpha channel of a cut-out, float32 [H, W] in 0..1. Raises ImageError where there is none."""
+    with _open(path) as picture:
+        picture = _load(path, picture)
+        if "A" not in picture.getbands() and "transparency" not in picture.info:
+            raise ImageError(f"{path}: has no alpha channel, so it is no cut-out")
+        return np.asarray(picture.convert("RGBA").getchannel("A")).astype(np.float32) / 255
+
+
+def read_mask(path: str | Path | Stored) -> np.ndarray:
     """A mask or matte as float32 [H, W] in 0..1: 0/255, 0/1, 16 bit, palette, or an alpha channel.
 
     Soft values stay as they are (divided by the type's maximum, never by the picture's); only a
-    mask whose largest value is 1 is taken as 0/1. Raises ImageError.
+    mask whose largest value is 1 is taken as 0/1. In a mask of the labels 0, 1 and 255 alone, 255 means
+    "ignore" and counts as not person. Raises ImageError.
     """
+    if isinstance(path, Stored):
+        return path.read()
     with _open(path) as picture:
         picture = _load(path, picture)
         if "transparency" in picture.info:  # a cut-out saved with a palette
@@ -101,23 +154,42 @@ def read_mask(path: str | Path) -> np.ndarray:
             return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
         else:
             values = np.asarray(picture.convert("L"))
-    return values.astype(np.float32) / (1.0 if values.max() == 1 else 255.0)
+    return unit(values)
 
 
-def encode(image: np.ndarray, extension: str = ".png") -> bytes:
+def unit(values: np.ndarray) -> np.ndarray:
+    """A mask's uint8 as float32 in 0..1: 0/1, 0/255, soft, or labels 0, 1 and 255 ("ignore": not person)."""
+    if values.max(initial=0) == 1:
+        return values.astype(np.float32)
+    ones, tops = np.count_nonzero(values == 1), np.count_nonzero(values == 255)
+    # A stray 1 in a hard mask is no label, and a soft mask has other values as well.
+    if 20 * ones > tops and ones + tops == np.count_nonzero(values):
+        return (values == 1).astype(np.float32)
+    return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def encode(image: np.ndarray, extension: str = ".png", quality: int = 92) -> bytes:
     """RGB, RGBA or grey uint8 as the bytes of a file; PNG compressed lightly, for speed."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 2] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 92]
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 2] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
     done, data = cv2.imencode(extension, image, options)
     if not done:
         raise ImageError(f"cannot encode a picture of {image.shape} as {extension}")
     return data.tobytes()
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture whole or not at all; the ending says the format."""
-    write_bytes(path, encode(image, Path(path).suffix.lower() or ".png"))
+def write_image(path: str | Path, image: np.ndarray, quality: int = 92) -> None:
+    """Write a picture whole or not at all; the ending says the format, `quality` is a JPEG's."""
+    write_bytes(path, encode(image, Path(path).suffix.lower() or ".png", quality))
+
+
+def mask_to_uint8(alpha: np.ndarray) -> np.ndarray:
+    """Alpha 0..1 as the 0..255 from which `read_mask` gives it back: soft stays soft."""
+    grey = to_uint8(alpha)
+    if ((grey > 1) & (grey < 255)).any():
+        return grey
+    return np.where(grey == 255, np.uint8(255), np.uint8(0))  # a trace of 1 would be read as the label 1
 
 
 def to_uint8(alpha: np.ndarray) -> np.ndarray:

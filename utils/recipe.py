@@ -21,10 +21,14 @@ CALIBRATION = 128
 
 def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches]:
     """Training pairs, validation pairs and the feed; prints warnings. Raises DatasetError."""
-    train, validation = dataset.open_dataset(args.dataset, args.val_split, args.skip_unpaired, args.seed)
+    train, validation = dataset.open_dataset(
+        args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
+    )
     for text in args.extra:
         folder, _, weight = text.partition("=")
-        train += dataset.find_pairs(folder, args.skip_unpaired, _number(weight or "1", text))
+        train += dataset.training_pairs(
+            folder, args.skip_unpaired, _number(weight or "1", text), args.layout, args.category
+        )
     for warning in dataset.check(train + validation):
         print(f"warning: {warning}")
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []

@@ -86,7 +86,7 @@ class VideoFile(Source):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(str(path))
-        with _reading(self.name), _opened(self.name) as (container, stream):
+        with reading(self.name), opened(self.name) as (container, stream):
             self.rate = float(stream.average_rate) if stream.average_rate else None
             self.frames = stream.frames or None
             self.sound = self.name if container.streams.audio else None
@@ -94,7 +94,7 @@ class VideoFile(Source):
     def __iter__(self) -> Iterator[Frame]:
         count = 0
         try:
-            with _reading(self.name), _opened(self.name) as (container, stream):
+            with reading(self.name), opened(self.name) as (container, stream):
                 stream.thread_type = "AUTO"
                 for frame in _decoded(container, stream, self.rate):
                     yield frame
@@ -218,7 +218,7 @@ def list_videos(path: str | Path) -> list[Path]:
 
 def _is_file(address: str) -> bool:
     """Whether a video that a server gives has an end. Raises VideoError where nothing answers."""
-    with _reading(address), _opened(address) as (container, _):
+    with reading(address), opened(address) as (container, _):
         return bool(container.duration)
 
 
@@ -242,13 +242,14 @@ def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
 
 
 def _stream(address: str) -> Iterator[np.ndarray]:
-    with _reading(address), _opened(address) as (container, stream):
+    with reading(address), opened(address) as (container, stream):
         for frame in _decoded(container, stream, None):
             yield frame.image
 
 
 @contextlib.contextmanager
-def _opened(name: str):
+def opened(name: str):
+    """A container and its first video stream, of a file or address. Raises VideoError, OSError."""
     import av
 
     # A dead server must not hang us; over TCP no packet of an RTSP stream is lost.
@@ -265,10 +266,15 @@ def _decoded(container, stream, rate: float | None) -> Iterator[Frame]:
     start = float(container.start_time or 0) / 1e6
     for number, frame in enumerate(container.decode(stream)):
         moment = number / (rate or FOLDER_RATE) if frame.time is None else frame.time - start
-        # Quarter turns counted against the clock, as NumPy counts them
-        turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
-        image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
-        yield Frame(np.ascontiguousarray(np.rot90(image, turns)) if turns else image, moment)
+        yield Frame(upright(frame, stream), moment)
+
+
+def upright(frame, stream) -> np.ndarray:
+    """A decoded frame as uint8 RGB [H, W, 3], turned as its container says, with square pixels."""
+    # Quarter turns counted against the clock, as NumPy counts them
+    turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
+    image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _square(stream, frame) -> int:
@@ -278,7 +284,7 @@ def _square(stream, frame) -> int:
 
 
 @contextlib.contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """PyAV's many errors as one line about this source."""
     import av
 
