@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from tests import portraits  # noqa: E402
+from tests.windows import screen, window  # noqa: E402, F401 (fixtures)
 
 Command = Callable[..., subprocess.CompletedProcess]
 

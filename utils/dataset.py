@@ -63,7 +63,7 @@ def find_pairs(folder: str | Path, skip_unpaired: bool = False, weight: float = 
         raise DatasetError(
             f"{folder}: needs a folder images and a folder masks (or train/images, train/masks)"
         )
-    images, masks = _by_stem(folder / "images"), _by_stem(mask_folder)
+    images, masks = by_stem(folder / "images"), by_stem(mask_folder)
     lonely = [images[stem] for stem in sorted(images.keys() - masks.keys())]
     lonely += [masks[stem] for stem in sorted(masks.keys() - images.keys())]
     if lonely and not skip_unpaired:
@@ -142,7 +142,8 @@ def _check_sizes(pairs: list[Pair]) -> None:
         raise DatasetError(f"{len(wrong)} masks have another size than their photo ({_some(wrong)})")
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: str | Path) -> dict[str, Path]:
+    """All pictures directly in `folder`, by stem. Raises FileNotFoundError, DatasetError for a stem twice."""
     found: dict[str, Path] = {}
     for path in list_images(folder):
         if path.stem in found:
