@@ -85,7 +85,7 @@ def test_soft_edges_far_from_a_stroke_stay() -> None:
 
 
 def test_refining_draws_the_edge_to_the_photo_and_keeps_what_was_painted() -> None:
-    coarse = cv2.GaussianBlur(TRUTH, (0, 0), 6)
+    coarse = cv2.GaussianBlur(TRUTH, (0, 0), 3)
     editor = MaskEditor(FRAME, coarse)
     assert editor.refine_edge()
     assert mad(editor.alpha, TRUTH) < 0.6 * mad(coarse, TRUTH)
@@ -147,14 +147,18 @@ def test_a_new_step_ends_redo_and_every_command_can_be_undone() -> None:
 
 
 def test_history_is_bounded() -> None:
-    editor = MaskEditor(FRAME, TRUTH, history=20_000)
-    for number in range(60):
-        editor.stroke([(20 + 5 * number, 30), (30, 20 + 6 * number)], number % 2 == 0, 6)
-    assert editor.history_bytes < 20_000
-    steps = 0
-    while editor.undo():
-        steps += 1
-    assert 1 <= steps < 60
+    kept = {}
+    for limit in (1 << 30, 100_000):
+        editor = MaskEditor(FRAME, TRUTH, history=limit)
+        for number in range(25):
+            editor.stroke([(20 + 12 * number, 60)], number % 2 == 0, 4)
+        size, steps = editor.history_bytes, 0
+        while editor.undo():
+            steps += 1
+        kept[limit] = size, steps
+    assert kept[1 << 30][1] == 25
+    assert kept[1 << 30][0] > 100_000 >= kept[100_000][0]
+    assert 1 <= kept[100_000][1] < 25
 
 
 def test_what_cannot_be_painted_is_refused() -> None:

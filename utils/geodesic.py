@@ -31,6 +31,7 @@ NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 def path_mask(shape: tuple[int, int], points: np.ndarray, radius: float) -> np.ndarray:
     """A brush of `radius` pixels drawn along points [N, 2] (x, y), smooth at its rim: float32 [H, W] in 0..1."""
     drawn = np.zeros(shape, np.uint8)
+    radius = max(0.5, radius - 0.8)  # OpenCV draws rims wider than they are
     fixed = np.round(points * 16).astype(np.int32)
     for start, end in zip(fixed, [*fixed[1:], fixed[-1]], strict=True):
         cv2.circle(drawn, start.tolist(), round(radius * 16), 255, -1, cv2.LINE_AA, 4)

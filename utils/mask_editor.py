@@ -104,7 +104,7 @@ class MaskEditor:
         """Draw the edge to that of the photo by a guided filter (utils/refine.py), painted pixels aside."""
         scale = min(1.0, EDGE_SIDE / max(self.frame.shape[:2]))
         small = resize(self.alpha, *(max(1, round(side * scale)) for side in self.frame.shape[:2]))
-        fine = refine.guided(self.frame, small, radius=5, epsilon=1e-4, levels=(0.05, 0.95))
+        fine = refine.guided(self.frame, small, radius=6, epsilon=1e-4, levels=(0.1, 0.9))
         weight = self._band(small.shape) * (self._state[1] == NOBODY)
         return self._replace(to_uint8(self.alpha + weight * (fine - self.alpha)), self._state[1])
 
