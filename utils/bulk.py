@@ -39,11 +39,12 @@ def run(
 
 
 def _threads(items: Iterable[Any], make_worker: Callable[[], Work], workers: int) -> Iterator[Any]:
-    own = threading.local()
+    own, opening = threading.local(), threading.Lock()
 
     def work(item: Any) -> Any:
         if not hasattr(own, "work"):
-            own.work = make_worker()
+            with opening:  # runtimes are silenced while they open, which is a matter of the whole process
+                own.work = make_worker()
         return own.work(item)
 
     with ThreadPoolExecutor(workers) as pool:

@@ -107,7 +107,9 @@ def _nearer(network: Segmenter, frame: np.ndarray, scale: float) -> np.ndarray:
     for top in {0, height - tall}:
         for left in {0, width - wide}:
             box = Box(top, left, tall, wide)
-            weight = np.outer(*(_fade(at, size, side) for at, size, side in ((top, tall, height), (left, wide, width))))
+            weight = np.outer(
+                *(_fade(at, size, side) for at, size, side in ((top, tall, height), (left, wide, width)))
+            )
             part = slice(top, top + tall), slice(left, left + wide)
             total[part] += weight * network.batch([closer.cut(frame, box)])[0]
             weights[part] += weight
