@@ -10,6 +10,9 @@ time: its items are then given to another, which must pass by what is done alrea
 
 from __future__ import annotations
 
+import logging
+import os
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -68,8 +71,8 @@ class _Actor:
     def __init__(self, make_worker: Callable[[], Work]) -> None:
         self._work = make_worker()
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": self._work(row["item"])}
+    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+        return {"result": pickle.dumps(self._work(row["item"]))}
 
 
 def _ray(items: list[Any], make_worker: Callable[[], Work], workers: int, address: str) -> Iterator[Any]:
@@ -83,19 +86,18 @@ def _ray(items: list[Any], make_worker: Callable[[], Work], workers: int, addres
     if started:
         _join(ray, address, workers)
     try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        blocks = max(1, min(len(items), -(-len(items) // BLOCK)))
+        blocks = max(1, -(-len(items) // BLOCK))
         rows = ray.data.from_items([{"item": item} for item in items], override_num_blocks=blocks)
-        # max_restarts, max_task_retries: a worker that dies is started anew as often as it takes.
+        # Ray Data starts a worker that dies anew, and gives its block to one that lives, as often as it takes.
         found = rows.map(
             _Actor,
             fn_constructor_args=(make_worker,),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             num_cpus=1,
-            max_restarts=-1,
-            max_task_retries=-1,
         )
-        yield from (row["result"] for row in found.iter_rows())
+        yield from (pickle.loads(row["result"]) for row in found.iter_rows())
     except RayTaskError as error:
         raise error.cause if isinstance(error.cause, OSError | ValueError) else error from None
     finally:
@@ -105,6 +107,7 @@ def _ray(items: list[Any], make_worker: Callable[[], Work], workers: int, addres
 
 def _join(ray: Any, address: str, workers: int) -> None:
     """Start a cluster of this machine ("local") or join the one there."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers unless told not to
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "local":
