@@ -40,7 +40,7 @@ def scene(left: int = 30) -> np.ndarray:
 
 def test_views_come_back_to_their_place() -> None:
     """A network that is always right is agreed with in the mirror, made smaller and looked at nearer."""
-    found = views.look(scene(), [Fake(red)], (0.6, 1.0, 1.3, 2.0))
+    found = views.look(scene(), [Fake(red)], (0.6, 1.0, 1.3, 2.0, 3.5))
     np.testing.assert_allclose(found.alpha, red(scene()), atol=1e-5)
     assert found.agreement == pytest.approx(1)
     assert found.decided == pytest.approx(1)
@@ -68,7 +68,7 @@ def test_decidedness_counts_what_is_between_away_from_the_edge(value: float) -> 
     alpha = np.zeros((100, 100), np.float32)
     alpha[20:80, 20:80] = 1
     assert views.decidedness(alpha) == 1
-    alpha[18:22, 20:80] = 0.5  # at the edge a matte is soft
+    alpha[18:20, 20:80], alpha[20:22, 20:80] = 0.3, 0.6  # at the edge a matte is soft
     assert views.decidedness(alpha) > 0.99
     alpha[40:50, 40:50] = max(value, 0.51)
     lost = 100 * (1 - abs(2 * max(value, 0.51) - 1)) / 3600

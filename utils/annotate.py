@@ -191,7 +191,7 @@ class Annotator:
         self.note = self.note if not self.saved else ""
         if key in actions:
             self.path = []
-            if actions[key]():
+            if actions[key]() or not self.album.done(self.photo):
                 self._save()
             self._canvas = None
         elif key == "n":

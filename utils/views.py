@@ -100,13 +100,14 @@ def _smaller(network: Segmenter, frame: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _nearer(network: Segmenter, frame: np.ndarray, scale: float) -> np.ndarray:
-    """Seen in its four corners, each 1 / scale of its sides, which fade into each other."""
+    """Seen in parts, each 1 / scale of its sides, which fade into each other: up to twice as near in its four corners."""
     height, width = frame.shape[:2]
     tall, wide = (max(1, round(side / scale)) for side in (height, width))
-    total, weights = np.zeros((height, width), np.float32), np.full((height, width), 1e-6, np.float32)
-    for top in {0, height - tall}:
-        for left in {0, width - wide}:
-            box = Box(top, left, tall, wide)
+    total, weights = np.zeros((2, height, width), np.float32)
+    count = int(np.ceil(scale)) + (scale >= 2)
+    for top in np.linspace(0, height - tall, count).astype(int):
+        for left in np.linspace(0, width - wide, count).astype(int):
+            box = Box(int(top), int(left), tall, wide)
             weight = np.outer(
                 *(_fade(at, size, side) for at, size, side in ((top, tall, height), (left, wide, width)))
             )
