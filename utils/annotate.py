@@ -267,7 +267,7 @@ class Annotator:
         self.easel.show(shown)
 
     def _lines(self) -> list[str]:
-        lines = [f"{self.number + 1}/{len(self.album.photos)} {self.photo.name}", self.mode]
+        lines = [f"{self.number + 1}/{len(self.album.photos)} {self.photo.name}", f"{self.mode}   ? help"]
         lines += ["left: background"] * self.swapped + ["brush alone"] * (not self.grow)
         lines += ["REJECTED"] * (self.photo.name in self.album.rejected)
         return lines + [self.note] * bool(self.note)
