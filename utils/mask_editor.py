@@ -94,7 +94,7 @@ class MaskEditor:
         added = brush
         if grow:
             region = geodesic.grown(self.frame[part], brush, reach, marks == other)
-            added = np.maximum(brush, np.where(marks == other, 0, region))
+            added = np.maximum(brush, region)
         old = matte.astype(np.float32) / 255
         new = _joined(old, added) if person else 1 - _joined(1 - old, added)
         new = np.where((marks == other) & (brush <= 0.5), old, new)
