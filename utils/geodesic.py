@@ -20,9 +20,7 @@ NODES = 20_000  # pixels of the reduced picture; more cost more time, fewer lose
 CONTRAST = 25.0  # sum of steps in Lab (0..100) along a path, each less NOISE, that uses up its whole length
 NOISE = 2.0
 SPREAD = 2.5, 7.0  # bounds of the standard deviation of a colour under the stroke
-UNLIKE = (
-    0.25  # of a path's length for each pixel whose colour is twice as far off as the colours of the stroke
-)
+UNLIKE = 0.25  # of a path's length, for each pixel whose colour is twice as far off as those of the stroke
 COLOURS = 3
 HOLE = 0.02  # of the grown region: smaller holes in it belong to it
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
