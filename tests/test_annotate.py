@@ -178,10 +178,10 @@ def test_a_click_on_a_megapixel_takes_less_than_50_ms() -> None:
     editor.stroke([(500, 900)], False, 20)
     spent = []
     for x in range(200, 700, 100):
-        began = time.perf_counter()
+        began = time.process_time()  # of all threads: others may compute beside it
         editor.stroke([(x, 800)], True, 20)
-        spent.append(time.perf_counter() - began)
-    assert min(spent) < 0.05  # the least: others may compute beside it
+        spent.append(time.process_time() - began)
+    assert np.median(spent) < 0.05
 
 
 @given(
