@@ -13,10 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,13 +21,12 @@ import numpy as np
 from utils import cli, segmenter
 from utils.album import Album
 from utils.easel import CANVAS, MARGIN, MODES, Easel, Mouse, View
-from utils.images import ImageError, read_image
+from utils.images import ImageError
 from utils.mask_editor import MaskEditor
-from utils.segmenter import Segmenter
+from utils.proposals import Proposals
 from utils.viewer import has_display
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "checkpoints" / "photo_int8.tflite"
-KEPT = 3  # photos and proposals in memory: this one, the next and the last
 FINEST, COARSEST, STEP = 1.5, 200.0, 1.2  # radius of the brush in pixels of the screen
 STILL = 3  # pixels of the screen that the mouse may move in a click
 PANNED = 80
@@ -51,38 +47,6 @@ KEYS = {
     "x": "reject the photo, or take it back",
     "q, Esc | ?": "quit | this help",
 }
-
-
-class Opened(NamedTuple):
-    """A photo, uint8 RGB [H, W, 3], and the network's alpha of it."""
-
-    frame: np.ndarray
-    proposal: np.ndarray
-
-
-class Proposals:
-    """Photos with the network's proposals, worked out beside the window and kept for a while."""
-
-    def __init__(self, network: Segmenter) -> None:
-        self._network, self._pool = network, ThreadPoolExecutor(1)
-        self._found: OrderedDict[Path, Future[Opened]] = OrderedDict()
-
-    def ask(self, photo: Path) -> Future[Opened]:
-        """The photo, as soon as it is there; its errors are those of `read_image`."""
-        if photo not in self._found:
-            self._found[photo] = self._pool.submit(self._open, photo)
-        self._found.move_to_end(photo)
-        while len(self._found) > KEPT:
-            self._found.popitem(last=False)[1].cancel()
-        return self._found[photo]
-
-    def close(self) -> None:
-        """Do not wait for what nobody will see."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _open(self, photo: Path) -> Opened:
-        frame = read_image(photo)
-        return Opened(frame, self._network(frame))
 
 
 class Annotator:
