@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from tests import portraits  # noqa: E402
+from tests.windows import screen, window  # noqa: E402, F401 (fixtures)
 
 Command = Callable[..., subprocess.CompletedProcess]
 
@@ -41,6 +42,19 @@ def command() -> Command:
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of generated portraits, 12 to train and 4 to validate."""
     return portraits.write_dataset(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network of random weights whose alpha spans 0..1."""
+    import models
+    from tests.test_export import SIZE, lively_network
+
+    path = tmp_path_factory.mktemp("lively") / "portrait.keras"
+    frames = [portraits.portrait(seed)[0] for seed in range(8)]
+    card = {"architecture": models.describe("mobilenetv2_fpn", SIZE, alpha=0.35)}
+    models.save(lively_network(frames, 0), path, card)
+    return path
 
 
 def hears_interrupts() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from models import card as cards
 from tests.test_export import run_here
-from tests.test_tensorrt import checkpoint  # noqa: F401
 
 # Gst-nvinfer, group [property]; deepstream-app, by group: NVIDIA's developer guide, versions 6.0 to 7.1
 INFER = [
@@ -54,7 +53,7 @@ def read(path: Path) -> configparser.ConfigParser:
 
 
 @pytest.mark.parametrize("sources", [2, 3])
-def test_keys_batch_and_network_agree(checkpoint: Path, tmp_path: Path, monkeypatch, sources: int) -> None:  # noqa: F811
+def test_keys_batch_and_network_agree(checkpoint: Path, tmp_path: Path, monkeypatch, sources: int) -> None:
     assert run_here(monkeypatch, checkpoint, "--deepstream", sources, "--out", tmp_path) == 0
     infer = read(tmp_path / "config_infer.txt")
     assert infer.sections() == ["property"]
@@ -72,7 +71,9 @@ def test_keys_batch_and_network_agree(checkpoint: Path, tmp_path: Path, monkeypa
         width,
         int(infer["property"]["num-detected-classes"]),
     ]
-    found = session.run(None, {"pixels": np.zeros((sources, height, width, 3), np.float32)})[0]
+    found = session.run(
+        None, {session.get_inputs()[0].name: np.zeros((sources, height, width, 3), np.float32)}
+    )[0]
     assert found.sum(-1) == pytest.approx(1, abs=1e-5)
     app = read(tmp_path / "deepstream_app.txt")
     assert len([name for name in app.sections() if name.startswith("source")]) == sources

@@ -9,26 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models
 from models import card as cards
 from tests import portraits
 from tests.conftest import refused
-from tests.test_export import SIZE, lively_network
 from utils import segmenter, tensorrt
 
 HEADLESS = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("trt") / "portrait.keras"
-    frames = [portraits.portrait(seed)[0] for seed in range(8)]
-    models.save(
-        lively_network(frames, 0),
-        path,
-        {"architecture": models.describe("mobilenetv2_fpn", SIZE, alpha=0.35)},
-    )
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,8 @@ def has_display() -> bool:
 class Viewer:
     """A window. `keys` names the keys that its user handles, for the help (`?`). Raises ValueError without a display."""
 
+    repeats = False  # whether a key that is held, or pressed again soon, is pressed each time
+
     def __init__(self, title: str, keys: dict[str, str] | None = None) -> None:
         if not has_display():
             raise ValueError("no display to open a window on: pass --no-window and --out FILE")
@@ -113,7 +115,7 @@ class Viewer:
             now = time.monotonic()
             again = self._held.get(key, 0.0) > now
             self._held[key] = max(self._held.get(key, 0.0), now + (NEXT_HOLD if again else FIRST_HOLD))
-            if not again:
+            if self.repeats or not again:
                 self._press(key)
             code = cv2.pollKey()
         if not self._visible():
