@@ -114,10 +114,10 @@ class Foregrounds:
 
 
 def _is_hard(mask: np.ndarray) -> bool:
-    """Whether most of an outline jumps from 0 to 1 between two pixels."""
+    """Whether most of the outline jumps from 0 to 1 between two pixels."""
     kernel = np.ones((3, 3), np.uint8)
     outline = np.count_nonzero(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel) > 0.5)
-    return np.count_nonzero((mask > 0.05) & (mask < 0.95)) < 0.5 * outline
+    return np.count_nonzero((mask > 0.05) & (mask < 0.95)) < 0.25 * outline
 
 
 def _key(source: Path | Pair) -> str:

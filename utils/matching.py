@@ -14,7 +14,8 @@ import numpy as np
 BLOCK = 16
 SOFTEST = 1.5  # pixels: a blur beyond this is depth of field, in which the person had no part
 PREBLUR, REBLUR = 1.0, 1.5
-FEWEST_EDGES = 40
+DIFFERENCE = 1 / 3  # squared pixels: the blur of the difference between a pixel's neighbours
+FEWEST_EDGES, FAINTEST_EDGE = 40, 3.0  # pixels, levels a pixel
 GAINS = (0.6, 1.4)
 BRIGHTEST = 245  # levels: a gain stops where it would burn out the brightest twentieth of the person
 LAPLACE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -57,13 +58,16 @@ def blur_width(picture: np.ndarray, alpha: np.ndarray | None = None) -> float | 
     """
     grey = cv2.GaussianBlur(_grey(picture), (0, 0), PREBLUR)  # tames grain; taken off the result again
     slope, slope_again = _slope(grey), _slope(cv2.GaussianBlur(grey, (0, 0), REBLUR))
-    edge = (slope > 8) & (slope >= cv2.dilate(slope, np.ones((3, 3), np.uint8)))
+    edge = (slope > FAINTEST_EDGE + grain(picture, alpha)) & (
+        slope >= cv2.dilate(slope, np.ones((3, 3), np.uint8))
+    )
     if alpha is not None:
         edge &= cv2.erode(alpha, np.ones((5, 5), np.uint8)) > 0.98
     if np.count_nonzero(edge) < FEWEST_EDGES:
         return None
-    ratio = float(np.percentile(slope[edge] / np.maximum(slope_again[edge], 1e-3), 60))
-    variance = REBLUR**2 / max(ratio**2 - 1, 0.02) - PREBLUR**2
+    edge &= slope >= np.percentile(slope[edge], 70)  # steps between things rather than their texture
+    ratio = float(np.percentile(slope[edge] / np.maximum(slope_again[edge], 1e-3), 50))
+    variance = REBLUR**2 / max(ratio**2 - 1, 0.02) - PREBLUR**2 - DIFFERENCE
     return float(np.sqrt(max(variance, 0.04)))
 
 
