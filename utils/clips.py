@@ -16,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from utils import augment, cli, clutter, matching, stock
+from utils import augment, cli, clutter, matching, stock, synthetic
 from utils.files import need_room, write_json
 from utils.foregrounds import Person, cut_out
 from utils.images import list_images, read_image, read_mask, to_uint8, write_image
@@ -84,7 +84,8 @@ def clip(
     for event, count, more in zip(events, (cut, length - cut), others, strict=True):
         person = people[int(rng.integers(len(people)))]
         background = backgrounds[int(rng.integers(len(backgrounds)))]
-        behind = [(people[int(own.integers(len(people)))], event) for event in more]
+        rest = [other for other in people if other is not person] or people
+        behind = [(rest[int(own.integers(len(rest)))], event) for event in more]
         moments += scene(person, background, size, count, event, rng, extras, behind)
     return moments, {**facts, "others": others} if crowd else facts
 
@@ -114,7 +115,9 @@ def scene(
     wall = view(background, size, drift[0])
     matches = [_match(walker, wall, extras.match * own.uniform(0.4, 1)) for walker in walkers]
     behind = clutter.scatter(extras.behind, size, False, own)
-    front = clutter.scatter(extras.front, size, True, own)
+    middle = placed(person, size, zoom, place[length // 2])[1] if extras.front else None
+    things = clutter.scatter(extras.front, size, True, own)
+    front = [thing for thing in things if clutter.hides_little(middle, thing)]
     for number in range(length):
         done = number / max(length - 1, 1)
         move = _move(size, drift[number])
@@ -125,8 +128,7 @@ def scene(
             picture = matching.match_scene(picture, matches[0], own)
         for walker, match in zip(walkers, matches, strict=True):
             seen = matching.match_person(*walker.at(done, number, size), match, own)
-            picture = seen[0] * seen[1][..., None] + picture * (1 - seen[1][..., None])
-            alpha = seen[1] + alpha * (1 - seen[1])
+            synthetic.lay_over(picture, alpha, *seen)
         for thing in front:  # nearer than the wall, so it moves by more
             clutter.lay(picture, alpha, thing, 1.5 * move)
         noise = rng.standard_normal(picture.shape, np.float32) * np.float32(grain)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import cli, clips, clutter, matching, stock
+from utils import cli, clips, clutter, matching, stock, synthetic
 from utils.clips import Moment
 from utils.files import need_room
 from utils.foregrounds import Person
@@ -48,8 +48,7 @@ def draw(
             foreground, added = matching.match_person(foreground, added, match, own)
             if len(people) == 1:  # blurred for one, the scene would blur the others with it
                 picture = matching.match_scene(picture, match, own)
-        picture = foreground * added[..., None] + picture * (1 - added[..., None])
-        alpha = added + alpha * (1 - added)
+        synthetic.lay_over(picture, alpha, foreground, added)
     for thing in clutter.scatter(extras.front, size, True, own):
         if clutter.hides_little(alpha, thing):
             clutter.lay(picture, alpha, thing)

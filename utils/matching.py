@@ -11,6 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from utils.synthetic import box_of
+
 BLOCK = 16
 SOFTEST = 1.5  # pixels: a blur beyond this is depth of field, in which the person had no part
 PREBLUR, REBLUR = 1.0, 1.5
@@ -77,7 +79,7 @@ def measure(foreground: np.ndarray, alpha: np.ndarray, scene: np.ndarray, streng
     Light is matched by channel gains of 0.6..1.4. The softer of the two gives its sharpness to the other, as does the
     grainier its grain.
     """
-    box = _box(alpha)
+    box = box_of(alpha, 0.02)
     if box is None or strength <= 0:
         return Match(np.ones(3, np.float32), 0.0, 0.0, 0.0, 0.0)
     inside, weight = foreground[box], alpha[box]
@@ -136,10 +138,3 @@ def _slope(grey: np.ndarray) -> np.ndarray:
 def _blocks(values: np.ndarray, height: int, width: int) -> np.ndarray:
     whole = np.ascontiguousarray(values[: height * BLOCK, : width * BLOCK], np.float32)
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _box(alpha: np.ndarray) -> tuple[slice, slice] | None:
-    rows, columns = np.flatnonzero(alpha.max(1) > 0.02), np.flatnonzero(alpha.max(0) > 0.02)
-    if not len(rows):
-        return None
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
