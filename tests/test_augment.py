@@ -1,15 +1,141 @@
 """Image and mask never go apart; every change keeps its type and range; same seed, same picture."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import portraits
-from utils import augment, synthetic
+from tests.conftest import refused
+from utils import augment, synthetic, texture
 from utils.dataset import Pair, find_pairs
 from utils.feed import Batches, Mix, prefetch
 from utils.images import letterbox, list_images, read_image, write_image
+
+EVERY = sorted({*texture.ALL, *(change for change, _ in texture.TEXTURES)}, key=lambda c: c.__name__)
+
+
+def colour_is_mask(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A soft mask of random blobs, and a picture whose colour is that mask."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for _ in range(4):
+        centre, axes = rng.integers(0, (width, height)), rng.integers(3, 8 + min(height, width) // 3, 2)
+        cv2.ellipse(mask, centre.tolist(), axes.tolist(), int(rng.integers(180)), 0, 360, 255, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2))
+    return np.repeat(mask[..., None], 3, 2), mask.astype(np.float32) / 255
+
+
+def apart(image: np.ndarray, alpha: np.ndarray) -> float:
+    """How far a picture whose colour is its mask has left the mask, in pixels: 0, 1 or 2 (more than one)."""
+    shown = image[..., 0] > 127
+    for distance in range(2):
+        kernel = np.ones((2 * distance + 1,) * 2, np.uint8)
+        # Within rounding of the two precisions, the outline of one lies within that of the other.
+        low, high = cv2.erode(alpha, kernel), cv2.dilate(alpha, kernel)
+        if not (shown & (high < 0.47)).any() and not (~shown & (low > 0.53)).any():
+            return distance
+    return 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(20, 300), st.integers(20, 300))
+@pytest.mark.parametrize("change", augment.GEOMETRY, ids=lambda c: c.__name__)
+def test_each_geometry_alone_keeps_mask_on_picture(change, seed: int, height: int, width: int) -> None:
+    image, mask = colour_is_mask(seed, height, width)
+    size = (height, width)
+    first = augment.move(image, mask, change(size, np.random.default_rng(seed)), size)
+    assert apart(*first) <= 1
+    again = augment.move(image, mask, change(size, np.random.default_rng(seed)), size)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 2**31), st.integers(20, 400), st.integers(20, 400), st.sampled_from([(64, 64), (120, 80)])
+)
+def test_pipeline_keeps_mask_on_picture(seed: int, height: int, width: int, size: tuple[int, int]) -> None:
+    """Any geometry the pipeline draws, at any of its sizes, with either border."""
+    image, mask = colour_is_mask(seed, height, width)
+    rng = np.random.default_rng(seed)
+    matrix = augment.random_matrix((height, width), size, rng, smallest=0.25)
+    for border in (cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101):
+        moved = augment.move(image, mask, matrix, size, border)
+        assert moved[0].shape == (*size, 3)
+        assert moved[1].shape == size
+        assert apart(*moved) <= 1
+
+
+def test_a_mask_left_behind_is_seen() -> None:
+    """What the property above would catch: two pixels, a degree or two, a flip of one of the two."""
+    image, mask = colour_is_mask(5, 120, 160)
+    assert apart(image, mask) == 0
+    assert apart(image, np.roll(mask, 2, 1)) == 2
+    turn = cv2.getRotationMatrix2D((80, 60), 3, 1)
+    assert apart(image, augment.warp(mask, turn, mask.shape)) == 2
+    assert apart(image, mask[:, ::-1]) == 2
+    with pytest.raises(ValueError, match="different sizes"):
+        augment.move(image, mask[:-1], turn, mask.shape)
+
+
+def test_geometry_does_what_its_name_says() -> None:
+    rng, size = np.random.default_rng(0), (90, 120)
+    matrices = {change: [change(size, rng) for _ in range(300)] for change in augment.GEOMETRY}
+    angles = [np.degrees(np.arctan2(m[0, 1], m[0, 0])) for m in matrices[augment.rotate]]
+    assert -45 <= min(angles) < -40
+    assert 40 < max(angles) <= 45
+    zooms = [m[0, 0] for m in matrices[augment.scale]]
+    assert 0.5 <= min(zooms) < 0.55
+    assert 1.6 < max(zooms) <= 1.7
+    moves = np.array([m[:, 2] for m in matrices[augment.shift]]) / (120, 90)
+    assert 0.16 < np.abs(moves).max() <= 0.17
+    image = portraits.portrait(1, *size)[0]
+    assert np.array_equal(augment.warp(image, matrices[augment.flip][0], size), image[:, ::-1])
+
+
+def test_changes_go_both_ways() -> None:
+    """Brightness, contrast and saturation rise as well as fall."""
+    image = portraits.portrait(1)[0]
+
+    def spread(change: texture.Texture, value) -> np.ndarray:
+        return np.array([value(change(image, np.random.default_rng(s))) for s in range(40)]) - value(image)
+
+    def colour(picture: np.ndarray) -> float:
+        return float(np.ptp(picture.astype(float), axis=2).mean())
+
+    for change, value in (
+        (texture.brightness, np.mean),
+        (texture.contrast, np.std),
+        (texture.saturation, colour),
+    ):
+        found = spread(change, value)
+        assert found.min() < -8, change.__name__
+        assert found.max() > 4, change.__name__
+
+
+def test_pipeline_is_seeded_and_moves_nothing_in_texture() -> None:
+    image, mask = colour_is_mask(3, 90, 70)
+    first = augment.augmented(image, mask, (64, 64), np.random.default_rng(4))
+    again = augment.augmented(image, mask, (64, 64), np.random.default_rng(4))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    others = [augment.augmented(image, mask, (64, 64), np.random.default_rng(s)) for s in range(5)]
+    assert len({picture.tobytes() for picture, _ in others}) == 5
+
+
+def test_sheet_from_the_command_line(command, people, tmp_path) -> None:
+    words = ("-m", "utils.augment", people, "--photos", 2, "--out")
+    result = command(*words, tmp_path / "a.png", "--seed", 3)
+    assert result.returncode == 0, result.stderr
+    picture = read_image(tmp_path / "a.png")
+    assert picture.shape[1] == augment.COLUMNS * augment.CELL
+    assert picture.shape[0] % (2 * augment.CELL) == 0
+    cells = picture.reshape(-1, augment.CELL, augment.COLUMNS, augment.CELL, 3).swapaxes(1, 2)
+    green = (cells == (0, 255, 0)).all(-1).any((2, 3)).sum()
+    assert green >= 2 * (1 + len(augment.GEOMETRY) + len(texture.ALL))  # each shows where the mask is
+    assert command(*words, tmp_path / "b.png", "--seed", 3).returncode == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    refused(command("-m", "utils.augment", tmp_path / "none", "--out", tmp_path / "c.png"), "no such dataset")
 
 
 @settings(max_examples=60, deadline=None)
@@ -37,8 +163,8 @@ def test_strength_zero_is_the_letterbox_of_serving(shape: tuple[int, int]) -> No
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31))
-@pytest.mark.parametrize("change", [change for change, _ in augment.TEXTURES], ids=lambda c: c.__name__)
-def test_texture_is_a_picture_and_repeatable(change: augment.Texture, seed: int) -> None:
+@pytest.mark.parametrize("change", EVERY, ids=lambda c: c.__name__)
+def test_texture_is_a_picture_and_repeatable(change: texture.Texture, seed: int) -> None:
     image = portraits.portrait(1)[0]
     before = image.copy()
     first = change(image, np.random.default_rng(seed))
@@ -48,8 +174,8 @@ def test_texture_is_a_picture_and_repeatable(change: augment.Texture, seed: int)
     assert np.array_equal(first, change(image, np.random.default_rng(seed)))
 
 
-@pytest.mark.parametrize("change", [change for change, _ in augment.TEXTURES], ids=lambda c: c.__name__)
-def test_texture_really_changes(change: augment.Texture) -> None:
+@pytest.mark.parametrize("change", EVERY, ids=lambda c: c.__name__)
+def test_texture_really_changes(change: texture.Texture) -> None:
     image = portraits.portrait(1)[0]
     assert any(
         np.abs(change(image, np.random.default_rng(s)).astype(int) - image).mean() > 1 for s in range(5)

@@ -10,9 +10,10 @@ import pytest
 
 from tests import portraits
 from tests.conftest import ROOT, refused
-from utils import clips, evaluation, images
+from utils import clips, clutter, evaluation, images
 from utils.segmenter import Segmenter
 from utils.sources import VideoError, VideoFile
+from utils.stock import PLAIN, Extras
 
 MODEL = ROOT / "checkpoints" / "photo_int8.tflite"
 SIZE = (96, 128)
@@ -70,6 +71,46 @@ def test_frames_are_the_composite_of_their_alpha() -> None:
 def test_events(event: str, first: int, last: int) -> None:
     moments = list(clips.scene(cut_out(2), walls()[0], SIZE, 20, event, np.random.default_rng(4)))
     assert [int(moments[i].alpha.mean() > 0.05) for i in (0, -1)] == [first, last]
+
+
+def test_several_people_and_things_have_exact_alpha() -> None:
+    """White people before black, things in blue: the red of every frame is its alpha, light and grain aside."""
+    blue = np.zeros((60, 60, 3), np.uint8)
+    blue[..., 2] = 255
+    people = [clips.Person(np.full((96, 72, 3), 255, np.float32), cut_out(n).alpha) for n in range(3)]
+    covered, fewer = [], 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        pieces = tuple(clutter.piece_of(blue, rng) for _ in range(4))
+        wall, others = np.zeros((60, 80, 3), np.uint8), [(people[1], "enter"), (people[2], "leave")]
+        runs = [
+            list(clips.scene(people[0], wall, SIZE, 16, "stay", np.random.default_rng(seed), extras, more))
+            for extras, more in ((PLAIN, ()), (PLAIN, others), (Extras(0.0, pieces[:2], pieces[2:]), others))
+        ]
+        for moment in [moment for run in runs for moment in run]:
+            light = (
+                np.percentile(moment.frame[..., 0][moment.alpha > 0.98], 50)
+                if moment.alpha.max() > 0.98
+                else 255
+            )
+            assert np.abs(moment.frame[..., 0] / light - moment.alpha).mean() < 0.04
+        covered.append([float(np.mean([moment.alpha.mean() for moment in run])) for run in runs])
+        fewer += covered[-1][2] < covered[-1][1] - 1e-3
+    assert all(one < several for one, several, _ in covered)
+    assert fewer >= 3
+
+
+def test_a_matched_clip_does_not_flicker() -> None:
+    """Measured once a shot: the person's mean colour moves no more than in a plain clip."""
+    wall = np.full((60, 80, 3), (200, 120, 40), np.uint8)
+
+    def colour(extras: Extras) -> np.ndarray:
+        shot = clips.scene(cut_out(1), wall, SIZE, 12, "stay", np.random.default_rng(3), extras)
+        return np.array([moment.frame[moment.alpha > 0.95].mean(0) for moment in shot])
+
+    plain, matched = colour(PLAIN), colour(Extras(1.0))
+    assert (matched[:, 0] - matched[:, 2]).mean() > (plain[:, 0] - plain[:, 2]).mean() + 10
+    assert np.abs(np.diff(matched, axis=0)).mean() < 1.5 * np.abs(np.diff(plain, axis=0)).mean() + 0.5
 
 
 def test_truth_is_steady_and_noise_is_not() -> None:
@@ -178,5 +219,27 @@ def test_clips_from_the_command_line(command, tmp_path: Path) -> None:
     result = command("eval.py", MODEL, video, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert "dtssd " not in result.stdout.splitlines()[1]
+    more = (
+        "--count",
+        1,
+        "--frames",
+        12,
+        "--crowd",
+        2,
+        "--clutter",
+        2,
+        "--match",
+        0.7,
+        "--cache",
+        tmp_path / "kept",
+    )
+    result = command("-m", "utils.clips", tmp_path / "crowd", *words, *more)
+    assert result.returncode == 0, result.stderr
+    facts = json.loads((tmp_path / "crowd" / "clip_000" / "clip.json").read_text())
+    assert [len(others) <= 2 for others in facts["others"]] == [True, True]
+    assert len(list((tmp_path / "crowd").rglob("*.jpg"))) == 12
+    refused(
+        command("-m", "utils.clips", tmp_path / "crowd", *words, "--count", 1, "--frames", 8), "other files"
+    )
     refused(command("-m", "utils.clips", tmp_path / "x", *words, "--frames", 3), "6 frames")
     refused(command("eval.py", MODEL, tmp_path / "none.mp4", "--out", tmp_path), "none.mp4")

@@ -1,19 +1,50 @@
-"""Random geometry and texture changes for training, each a pure function on arrays.
+"""python -m utils.augment data/people --out sheet.jpg --photos 4
 
-Geometry moves image and alpha by one and the same matrix, so they cannot go apart. Texture changes
-touch the image alone. Everything random comes from the generator passed in: same seed, same result.
+Random geometry for training, and a sheet that shows every change of it and of utils/texture.py by name, then
+the whole pipeline several times, with the mask's outline drawn. Look at it before a long training.
+
+Image and alpha are moved by one and the same matrix, so they cannot go apart. Everything random comes from the
+generator passed in: same seed, same result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
-Texture = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-CURVE_POINTS = np.array([0.0, 85.0, 170.0, 255.0])
+from utils import cli
+from utils.texture import ALL, texture
+
+__all__ = ["GEOMETRY", "augmented", "jittered_prior", "move", "random_matrix", "texture", "warp"]
+
+Geometry = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
+COLUMNS, PIPELINE_LOOKS, CELL = 8, 6, 180
+
+
+def flip(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Matrix [2, 3] that mirrors left and right on a canvas (height, width)."""
+    return np.array([[-1.0, 0, size[1] - 1], [0, 1, 0]])
+
+
+def rotate(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Matrix that turns about the middle by up to 45 degrees either way."""
+    return _about_middle(size, angle=rng.uniform(-45, 45))
+
+
+def scale(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Matrix that shrinks or enlarges about the middle, 0.5..1.7."""
+    return _about_middle(size, zoom=float(np.exp(rng.uniform(np.log(0.5), np.log(1.7)))))
+
+
+def shift(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Matrix that moves by up to a sixth of the canvas each way."""
+    return np.column_stack([np.eye(2), rng.uniform(-0.17, 0.17, 2) * (size[1], size[0])])
+
+
+GEOMETRY: tuple[Geometry, ...] = (flip, rotate, scale, shift)
 
 
 def random_matrix(
@@ -57,107 +88,30 @@ def warp(
     return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=border)
 
 
-def brightness_contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Contrast 0.6..1.5 about the middle, brightness -50..50."""
-    contrast = rng.uniform(0.6, 1.5)
-    return cv2.convertScaleAbs(_floor(image, 128 - 128 * contrast + rng.uniform(-50, 50), contrast))
+def move(
+    image: np.ndarray,
+    alpha: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    border: int = cv2.BORDER_CONSTANT,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and alpha by the same matrix onto a canvas (height, width). Raises ValueError where sizes differ."""
+    if image.shape[:2] != alpha.shape[:2]:
+        raise ValueError(f"picture {image.shape[:2]} and mask {alpha.shape[:2]} have different sizes")
+    return warp(image, matrix, size, border), warp(alpha, matrix, size, border)
 
 
-def saturation_hue(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Saturation 0.3..1.7, hue turned by up to 12 degrees."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    hue = ((np.arange(256) + int(rng.integers(-6, 7))) % 180).astype(np.uint8)
-    saturation = np.clip(np.arange(256) * rng.uniform(0.3, 1.7), 0, 255).astype(np.uint8)
-    table = np.stack([hue, saturation, np.arange(256, dtype=np.uint8)], -1)[None]
-    return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)
+def augmented(
+    image: np.ndarray, alpha: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole pipeline, geometry then texture: uint8 [H, W, 3] and alpha [H, W] of (height, width).
 
-
-def tone_curve(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A smooth curve for each channel: warm, cool, dark and bright casts, lifted or crushed shadows.
-
-    Monotone splines through four moved points (Fritsch and Carlson, SIAM J. Numer. Anal. 1980), so
-    tones never change places.
+    As training shows a photo on its own background: not much smaller, and half the time mirrored beyond its edge.
     """
-    common = rng.uniform(-25, 25, 4)
-    table = np.empty((1, 256, 3), np.uint8)
-    for channel in range(3):
-        moved = np.sort(np.clip(CURVE_POINTS + common + rng.uniform(-18, 18, 4), 0, 255))
-        table[0, :, channel] = np.clip(PchipInterpolator(CURVE_POINTS, moved)(np.arange(256)), 0, 255)
-    return cv2.LUT(image, table)
-
-
-def light_source(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A point or line of light, or a shadow, anywhere in the picture."""
-    height, width = image.shape[:2]
-    y, x = np.ogrid[0:height, 0:width]
-    y, x = y.astype(np.float32), x.astype(np.float32)
-    centre_y, centre_x = np.float32(rng.uniform(0, height)), np.float32(rng.uniform(0, width))
-    angle = rng.uniform(0, np.pi)
-    sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
-    along = (x - centre_x) * cosine + (y - centre_y) * sine
-    across = (y - centre_y) * cosine - (x - centre_x) * sine
-    stretch = np.float32(1.0 if rng.random() < 0.5 else 0.1)
-    spread = np.float32(rng.uniform(0.15, 0.6) * max(height, width))
-    glow = np.exp(((stretch * along) ** 2 + across**2) / (-2 * spread**2))
-    strength = np.float32(rng.uniform(-90, 130))
-    return np.clip(image + (strength * glow)[..., None], 0, 255).astype(np.uint8)
-
-
-def low_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A dark room: 15..50 % of the light and the grain that comes with it."""
-    grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(2, 8))
-    return np.clip(image * np.float32(rng.uniform(0.15, 0.5)) + grain, 0, 255).astype(np.uint8)
-
-
-def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian grain with a deviation of 2..14."""
-    grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(2, 14))
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
-
-
-def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus (sigma 0.4..1.8) or moved (a line of 3..9 pixels)."""
-    if rng.random() < 0.6:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
-    length = int(rng.integers(3, 10))
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1 / length
-    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-3))
-
-
-def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Compression artefacts, quality 20..80."""
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 81))])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
-
-
-def grey(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A black-and-white photo."""
-    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-
-
-# Each with the share of pictures that get it.
-TEXTURES: tuple[tuple[Texture, float], ...] = (
-    (brightness_contrast, 0.5),
-    (saturation_hue, 0.4),
-    (tone_curve, 0.3),
-    (light_source, 0.15),
-    (low_light, 0.04),
-    (blur, 0.15),
-    (noise, 0.2),
-    (jpeg, 0.2),
-    (grey, 0.04),
-)
-
-
-def texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """All texture changes in order, each with its own probability; uint8 RGB in and out."""
-    for change, share in TEXTURES:
-        if rng.random() < share:
-            image = change(image, rng)
-    return image
+    matrix = random_matrix(image.shape[:2], size, rng, smallest=0.8)
+    border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_CONSTANT
+    image, alpha = move(image, alpha, matrix, size, border)
+    return texture(image, rng), alpha
 
 
 def jittered_prior(
@@ -189,6 +143,51 @@ def jittered_prior(
     return cv2.GaussianBlur(prior, (0, 0), 0.5 + amount * rng.uniform(0, 2))
 
 
-def _floor(image: np.ndarray, add: float, scale: float) -> np.ndarray:
-    """`image * scale + add` kept above zero; convertScaleAbs would mirror negative values."""
-    return np.maximum(image.astype(np.float32) * scale + add, 0)
+def sheet(pairs: list, seed: int = 0) -> np.ndarray:
+    """Of each photo: itself, each change alone by name, and the pipeline several times; uint8 RGB."""
+    from utils import sheets
+    from utils.images import letterbox, read_image, read_mask
+
+    cells: list[np.ndarray] = []
+    for number, pair in enumerate(pairs):
+        image, alpha = letterbox(read_image(pair.image), (CELL, CELL))[0], read_mask(pair.mask)
+        alpha = letterbox(alpha, (CELL, CELL))[0]
+        looks = [(pair.stem[:24], image, alpha)]
+        for place, change in enumerate(GEOMETRY):
+            rng = np.random.default_rng((seed, number, place))
+            looks.append((change.__name__, *move(image, alpha, change(alpha.shape, rng), alpha.shape)))
+        for place, change in enumerate(ALL, start=len(GEOMETRY)):
+            looks.append(
+                (change.__name__, change(image, np.random.default_rng((seed, number, place))), alpha)
+            )
+        for look in range(PIPELINE_LOOKS):
+            rng = np.random.default_rng((seed, number, 100 + look))
+            looks.append((f"pipeline {look + 1}", *augmented(image, alpha, alpha.shape, rng)))
+        looks += [("", np.zeros_like(image), np.zeros_like(alpha))] * (-len(looks) % COLUMNS)
+        cells += [sheets.label(sheets.outlined(picture, mask), name) for name, picture, mask in looks]
+    return sheets.grid(cells, COLUMNS, CELL)
+
+
+def _about_middle(size: tuple[int, int], angle: float = 0.0, zoom: float = 1.0) -> np.ndarray:
+    return cv2.getRotationMatrix2D(((size[1] - 1) / 2, (size[0] - 1) / 2), angle, zoom)
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("dataset", help="folder with images and masks, or train/ and val/")
+    parser.add_argument("--out", type=Path, default=Path("augment.jpg"), help="the sheet, .jpg or .png")
+    parser.add_argument("--photos", type=cli.positive, default=4, help="photos to show, spread over the set")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    args = parser.parse_args()
+    from utils import dataset
+    from utils.images import write_image
+
+    pairs = dataset.open_dataset(args.dataset, skip_unpaired=True)[0]
+    chosen = [pairs[int(place)] for place in np.linspace(0, len(pairs) - 1, min(args.photos, len(pairs)))]
+    write_image(args.out, sheet(chosen, args.seed))
+    print(f"written: {args.out} ({len(chosen)} photos)")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -127,8 +127,44 @@ def above_zero(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def count(text: str) -> int:
+    """argparse type: a whole number, zero or more."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, zero or more")
+    return int(text)
+
+
 def progress(items: Iterable[Any], label: str, total: int | None = None, unit: str = "photo") -> Any:
     """A progress bar on standard error; silent when there is no terminal."""
     from tqdm import tqdm
 
     return tqdm(items, desc=label, total=total, unit=unit, disable=None, dynamic_ncols=True)
+
+
+def parallel(work: Callable[[Any], Any], items: Iterable[Any], label: str, unit: str = "photo") -> list[Any]:
+    """`work(item)` for each on all cores, with a progress bar; results in order. The first error stops the rest.
+
+    Threads: for work that OpenCV, Pillow and NumPy do, which run side by side.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import cv2
+
+    items = list(items)
+    cv2.setNumThreads(1)  # the threads here are the parallelism
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 32))
+    try:
+        return list(progress(pool.map(work, items), label, len(items), unit))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from models.card import replacing
 
-__all__ = ["replacing", "write_bytes", "write_json", "write_text"]
+__all__ = ["need_room", "replacing", "write_bytes", "write_json", "write_text"]
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -25,3 +26,19 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """The same for a JSON value."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def need_room(folder: str | Path, ours: Iterable[str | Path] = ()) -> None:
+    """Check that a folder holds nothing but `ours` (paths in it, which will be overwritten) or is not there yet.
+
+    Results among other files would be taken for theirs. Raises FileExistsError, NotADirectoryError.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file: give a folder")
+    expected = {folder / path for path in ours}
+    for path in folder.rglob("*"):
+        if path not in expected and path.is_file() and not path.name.startswith("."):
+            raise FileExistsError(
+                f"{folder}: holds other files ({path.relative_to(folder)}): give an empty or new folder"
+            )

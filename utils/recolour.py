@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils import augment, blending, cli, dataset, harmonise
+from utils import blending, cli, dataset, harmonise, texture
 from utils.dataset import Pair
 from utils.images import read_image, read_mask, resize
 
@@ -25,10 +25,10 @@ UNTOUCHED = 0.1  # of the pictures, so that what fits is left alone
 def recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A picture uint8 RGB [H, W, 3] as another camera or another room would show it."""
     changes = (
-        (augment.tone_curve, 0.8),
-        (augment.brightness_contrast, 0.6),
+        (texture.tone_curve, 0.8),
+        (texture.brightness_contrast, 0.6),
         (cast, 0.7),
-        (augment.saturation_hue, 0.3),
+        (texture.saturation_hue, 0.3),
     )
     for change, share in changes:
         if rng.random() < share:

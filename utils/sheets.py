@@ -18,10 +18,14 @@ def overlay(frame: np.ndarray, alpha: np.ndarray, truth: np.ndarray | None = Non
     """The frame with what is not the person tinted, and the true outline in green if given."""
     weight = 0.55 * (1 - alpha[..., None])
     picture = (frame * (1 - weight) + TINT * weight).astype(np.uint8)
-    if truth is not None:
-        mask = (truth > 0.5).astype(np.uint8)
-        outlines = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
-        cv2.drawContours(picture, outlines, -1, (0, 255, 0), 1)
+    return picture if truth is None else outlined(picture, truth)
+
+
+def outlined(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """A copy of the picture with the outline of an alpha 0..1 in green."""
+    picture = picture.copy()
+    outlines = cv2.findContours((alpha > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+    cv2.drawContours(picture, outlines, -1, (0, 255, 0), 1)
     return picture
 
 

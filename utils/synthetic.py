@@ -44,6 +44,24 @@ def composite(
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
+def lay_over(picture: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, added: np.ndarray) -> None:
+    """Somebody more in a picture float32 [H, W, 3] and its alpha, in place; only where `added` alpha is."""
+    box = box_of(added)
+    if box is None:
+        return
+    weight = added[box][..., None]
+    picture[box] = foreground[box] * weight + picture[box] * (1 - weight)
+    alpha[box] = added[box] + alpha[box] * (1 - added[box])
+
+
+def box_of(alpha: np.ndarray, least: float = 0.0) -> tuple[slice, slice] | None:
+    """Rows and columns that hold alpha above `least`; None where there is nobody."""
+    rows, columns = np.flatnonzero(alpha.max(1) > least), np.flatnonzero(alpha.max(0) > least)
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A random part of a picture, of random scale and mirrored half the time, at (height, width)."""
     height, width = background.shape[:2]

@@ -1,0 +1,143 @@
+"""python -m utils.remask data/people/labels data/people/masks --person 15
+
+Any masks as 8-bit grey PNG, 255 for the person: 0/1, 0/255, palette, RGBA (its alpha), one colour channel, 16 bit,
+or label numbers of which `--person` names the person's. A soft mask stays soft unless `--hard` is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from utils import cli
+from utils.files import need_room
+from utils.images import ImageError, list_images, mask_values, open_upright, to_uint8, write_image
+
+CHANNELS = {"red": 0, "green": 1, "blue": 2, "alpha": 3}
+FAINT = 0.5
+LISTED = 5
+
+
+def remask(
+    path: str | Path,
+    person: list[int] | None = None,
+    channel: str | None = None,
+    hard: float | None = None,
+    soften: float = 0.0,
+) -> np.ndarray:
+    """A mask file as float32 [H, W] in 0..1. Raises ImageError.
+
+    `person`: label numbers (grey values or palette indices) that are the person. `channel`: read this one. Values of
+    `hard` (0..1) and more become 1, all others 0; then `soften` blurs by a sigma in pixels.
+    """
+    picture = open_upright(path)
+    if channel is not None:
+        if channel == "alpha" and "A" not in picture.getbands() and "transparency" not in picture.info:
+            raise ImageError(f"{path}: has no alpha channel")
+        mask = _unit(np.asarray(picture.convert("RGBA"))[..., CHANNELS[channel]])
+    elif person:
+        mask = np.isin(_labels(path, picture), person).astype(np.float32)
+    else:
+        mask = _meant(path, picture)
+    if hard is not None:
+        mask = (mask >= hard).astype(np.float32)
+    return np.clip(cv2.GaussianBlur(mask, (0, 0), soften), 0, 1) if soften else mask
+
+
+def encoded(mask: np.ndarray) -> np.ndarray:
+    """Uint8 [H, W] that `read_mask` gives back as it is.
+
+    A trace of 1 in a mask that is otherwise 0 or 255 would be taken for a label, so it is left out.
+    """
+    grey = to_uint8(mask)
+    return grey if ((grey > 1) & (grey < 255)).any() else np.where(grey == 255, np.uint8(255), np.uint8(0))
+
+
+def _meant(path: str | Path, picture: Image.Image) -> np.ndarray:
+    """The mask of a picture of any mode that holds a single one."""
+    if picture.mode == "P" and "transparency" not in picture.info:
+        return _from_palette(path, picture)
+    if picture.mode in ("RGB", "RGBA"):
+        values = np.asarray(picture)
+        if picture.mode == "RGB" or values[..., 3].min() == 255:
+            return _unit(values[..., :3].max(2))  # drawn in one colour or one channel, or grey
+    return mask_values(picture)
+
+
+def _from_palette(path: str | Path, picture: Image.Image) -> np.ndarray:
+    indices = np.asarray(picture)
+    used = np.unique(indices)
+    if used.max() <= 1:
+        return indices.astype(np.float32)
+    colours = np.asarray(picture.convert("RGB"))
+    if len(used) > 2 and np.ptp(colours.astype(int), axis=2).max() > 8:
+        labels = ", ".join(map(str, used[:12])) + (", ..." if len(used) > 12 else "")
+        raise ImageError(f"{path}: is a map of the labels {labels}: say which are the person, as --person 15")
+    return _unit(colours.max(2))
+
+
+def _labels(path: str | Path, picture: Image.Image) -> np.ndarray:
+    values = np.asarray(picture)
+    if values.ndim == 3:
+        if np.ptp(values[..., :3].astype(int), axis=2).any():
+            raise ImageError(f"{path}: is a picture in colours, not of label numbers: --person does not fit")
+        values = values[..., 0]
+    return values
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) / (1 if values.max(initial=0) == 1 else 255)
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("masks", type=Path, metavar="MASKS", help="mask file or folder of masks")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the 8-bit grey PNGs")
+    parser.add_argument(
+        "--person", type=cli.count, nargs="+", metavar="ID", help="label numbers of the person"
+    )
+    parser.add_argument("--channel", choices=tuple(CHANNELS), help="read this channel alone")
+    parser.add_argument("--hard", type=cli.share, metavar="T", help="make hard: T (0..1) and more is person")
+    parser.add_argument("--soften", type=cli.above_zero, metavar="SIGMA", help="blur by so many pixels")
+    args = parser.parse_args()
+    if args.person and args.channel:
+        raise ValueError("--person and --channel: give one of them")
+    masks = [args.masks] if args.masks.is_file() else list_images(args.masks)
+    if not masks:
+        raise ValueError(f"{args.masks}: holds no mask")
+    names = [f"{path.stem}.png" for path in masks]
+    double = (
+        {path.stem for path in masks if names.count(f"{path.stem}.png") > 1}
+        if len(set(names)) < len(names)
+        else ()
+    )
+    if double:
+        raise ValueError(f"{args.masks}: two masks are called {min(double)}: rename one of them")
+    if args.out.resolve() == (args.masks if args.masks.is_dir() else args.masks.parent).resolve():
+        raise ValueError(f"{args.out}: would replace the originals: give another folder")
+    need_room(args.out, names)
+
+    def one(path: Path) -> float:
+        mask = remask(path, args.person, args.channel, args.hard, args.soften or 0.0)
+        write_image(args.out / f"{path.stem}.png", encoded(mask))
+        return float(mask.max())
+
+    highest = cli.parallel(one, masks, "masks", "mask")
+    _notes(masks, highest)
+    print(f"written: {len(masks)} masks to {args.out}")
+    return 0
+
+
+def _notes(masks: list[Path], highest: list[float]) -> None:
+    """Masks that hold nobody, or only faint values: label numbers, mostly, that `--person` was not told of."""
+    for what, low, high in (("are empty", -1.0, 0.0), ("are faint: label numbers? see --person", 0.0, FAINT)):
+        found = [path.name for path, top in zip(masks, highest, strict=True) if low < top <= high]
+        if found:
+            print(f"note: {len(found)} of {len(masks)} masks {what} ({', '.join(found[:LISTED])})")
+
+
+if __name__ == "__main__":
+    cli.run(main)
