@@ -19,10 +19,13 @@ from utils.dataset import find_pairs
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
 from models import card as cards  # noqa: E402
-from utils import augment, evaluation, training  # noqa: E402
+from utils import augment, evaluation, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
+from utils.schedules import Timetable  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
+from utils.teaching import Teaching  # noqa: E402
+from utils.training import Recipe  # noqa: E402
 
 SMALL = ("--model", "mobilenetv2_fpn", "--option", "alpha=0.35", "--size", "64", "--batch", "4")
 
@@ -39,7 +42,7 @@ def test_overfits_eight_portraits(tmp_path: Path, name: str, options: dict, rate
     pairs = find_pairs(folder / "train")
     keras.utils.set_random_seed(0)
     network = models.create(name, (64, 64), **options)
-    trainer = training.Trainer(network, rate, decay=0, ema=0.9, epochs=EPOCHS)
+    trainer = training.Trainer(network, Timetable(rate, EPOCHS), Recipe(decay=0, ema=0.9))
     batches = Batches(pairs * 20, (64, 64), 8)
     while not trainer.finished:
         trainer.history.append(trainer.train_epoch(batches))
@@ -48,15 +51,6 @@ def test_overfits_eight_portraits(tmp_path: Path, name: str, options: dict, rate
     print(trainer.history)
     assert scores["iou"] > 0.98, scores
     assert trainer.history[-1]["loss"] < 0.3 * trainer.history[0]["loss"]
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    rates = [training.learning_rate(share, 1.0) for share in np.linspace(0, 1, 101)]
-    assert rates[0] < 0.05
-    assert max(rates) == pytest.approx(1.0, abs=0.01)
-    assert int(np.argmax(rates)) in (3, 4, 5)
-    assert np.all(np.diff(rates[5:]) < 0)
-    assert rates[-1] == pytest.approx(0.01)
 
 
 def test_decay_spares_norms_biases_and_depthwise_kernels() -> None:
@@ -133,7 +127,7 @@ def events(folder: Path) -> list[bytes]:
 
 def test_full_disk_in_the_tensorboard_log_is_an_oserror(tmp_path: Path) -> None:
     """Whoever writes it, TensorFlow or TensorBoard: cli.run makes one line of an OSError alone."""
-    log = training.TensorBoardLog(tmp_path)
+    log = runs.TensorBoardLog(tmp_path)
 
     def full(event: object) -> None:
         raise RuntimeError("File too large")
@@ -205,7 +199,7 @@ def test_restore_brings_everything_back(people: Path) -> None:
 
     def start() -> training.Trainer:
         keras.utils.set_random_seed(1)
-        return training.Trainer(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35), 1e-3, epochs=5)
+        return training.Trainer(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35), Timetable(1e-3, 5))
 
     first, second = start(), start()
     first.history.append(first.train_epoch(batches))
@@ -224,27 +218,27 @@ def test_teacher_sees_the_same_picture_and_makes_its_share_of_the_target() -> No
     keras.utils.set_random_seed(3)
     teacher = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
     student = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
-    trainer = training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=0.25)
+    teaching = Teaching(student, teacher, 0.25)
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (2, 64, 64, 4)).astype(np.float32)
     alpha = (rng.random((2, 64, 64, 1)) > 0.5).astype(np.float32)
     expected = 0.75 * alpha + 0.25 * teacher.predict_on_batch(pixels[..., :3])
-    assert np.allclose(trainer.target(pixels, alpha), expected, atol=1e-5)
-    assert training.Trainer(student, 1e-3, epochs=1).target(pixels, alpha) is alpha
+    assert np.allclose(teaching.target(pixels, alpha), expected, atol=1e-5)
+    assert Teaching(student).target(pixels, alpha) is alpha
     with pytest.raises(ValueError, match=r"share is 0\.\.1"):
-        training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=1.5)
+        Teaching(student, teacher, 1.5)
 
 
 def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None:
     keras.utils.set_random_seed(4)
     network = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
-    trainer = training.Trainer(network, 1e-3, epochs=1, hold=0.6)
+    teaching = Teaching(network, hold=0.6)
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (12, 64, 64, 4)).astype(np.float32)
     pixels[::2, ..., 3] = 0
     truth = (rng.random((12, 64, 64, 1)) > 0.5).astype(np.float32)
     before = pixels.copy(), truth.copy()
-    given, target = trainer.held(pixels, truth, np.random.default_rng(1))
+    given, target = teaching.held(pixels, truth, np.random.default_rng(1))
     assert np.array_equal(pixels, before[0])
     assert np.array_equal(truth, before[1])
     changed = np.flatnonzero((given != pixels).any((1, 2, 3)))
@@ -262,9 +256,9 @@ def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None
 def test_hold_needs_a_prior() -> None:
     network = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
     with pytest.raises(ValueError, match="--channels 4"):
-        training.Trainer(network, 1e-3, epochs=1, hold=0.5)
+        Teaching(network, hold=0.5)
     with pytest.raises(ValueError, match="--hold 1"):
-        training.Trainer(network, 1e-3, epochs=1, hold=1.0)
+        Teaching(network, hold=1.0)
 
 
 def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:
