@@ -1,5 +1,7 @@
 """Learning rates, freezing and stopping, from what is done and from the log alone."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_plateau_halves_after_fifteen_epochs_without_a_rise() -> None:
 @given(st.lists(st.floats(0, 1.5), max_size=120), st.floats(1e-7, 1))
 def test_plateau_never_rises_nor_falls_below_its_floor(scores: list[float], peak: float) -> None:
     rates = [schedules.plateau(scored(*scores[:n]), peak) for n in range(len(scores) + 1)]
-    assert all(later <= earlier for earlier, later in zip(rates, rates[1:]))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
     assert rates[-1] >= min(peak, 1e-6)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from models import card as cards  # noqa: E402
 from utils import augment, evaluation, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
+from utils.images import image_size  # noqa: E402
 from utils.schedules import Timetable  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
 from utils.teaching import Teaching  # noqa: E402
@@ -101,13 +103,21 @@ def test_run_folder_is_complete(run: Path) -> None:
         "log.csv",
         "curves.png",
         "overlays.png",
+        "progress.jpg",
         "tensorboard",
     }
     assert not [name for name in names if name.startswith(".")]
     log = (run / "log.csv").read_text().splitlines()
     assert len(log) == 4
     assert {"loss", "iou", "boundary_iou", "rate", "images_per_second"} <= set(log[0].split(","))
-    assert sum(b"boundary_iou" in event for event in events(run / "tensorboard")) == 3
+    found = events(run / "tensorboard")
+    assert sum(b"boundary_iou" in event for event in found) == 3
+    assert sum(b"overlays" in event and b"JFIF" in event for event in found) == 3
+    strips = sorted((run / "overlays").iterdir())
+    assert [path.name for path in strips] == [f"epoch_{n:03d}.jpg" for n in (1, 2, 3)]
+    height, width = image_size(strips[0])
+    assert (height, width) == (160, 4 * 160)  # the four validation photos
+    assert image_size(run / "progress.jpg") == (3 * height, width)
     card = models.cards.read(run / "best.keras")
     assert card["architecture"]["name"] == "mobilenetv2_fpn"
     assert card["settings"]["seed"] == 5
@@ -153,16 +163,59 @@ def test_a_used_run_folder_is_not_overwritten(command, run: Path, people: Path) 
 
 
 def test_init_starts_from_a_checkpoint(command, run: Path, people: Path, tmp_path: Path) -> None:
-    again = command(
-        "train.py", people, *SMALL, "--init", run / "best.keras", "--epochs", 1, "--out", tmp_path / "r"
-    )
+    """The file alone says which network it is; frozen at first, by a schedule and losses of its own."""
+    words = ("--init", run / "best.keras", "--batch", 4, "--epochs", 2, "--freeze", 1, "--schedule", "poly")
+    words += ("--loss", "bce+lovasz+0.5*scl", "--hard", 0.5, "--accumulate", 2, "--out", tmp_path / "r")
+    again = command("train.py", people, *words)
     assert again.returncode == 0, again.stderr
+    settings = json.loads((tmp_path / "r" / "settings.json").read_text())
+    assert (settings["model"], settings["size"], settings["channels"]) == ("mobilenetv2_fpn", [64, 64], 3)
+    assert settings["option"] == ["alpha=0.35"]
+    card = cards.read(tmp_path / "r" / "best.keras")
+    assert card["architecture"] == cards.read(run / "best.keras")["architecture"]
+    assert (card["init"], card["settings"]["freeze"]) == ("best.keras", 1.0)
     refused(
         command(
             "train.py", people, "--model", "sinet", "--init", run / "best.keras", "--out", tmp_path / "x"
         ),
         "is a mobilenetv2_fpn",
     )
+
+
+def test_a_run_of_before_goes_on(command, run: Path, tmp_path: Path) -> None:
+    """Its settings lack what has come since, and its size is null: the defaults are what was done then."""
+    old = shutil.copytree(run, tmp_path / "old")
+    settings = json.loads((old / "settings.json").read_text())
+    for name in ("schedule", "freeze", "patience", "hard", "accumulate", "precision", "loss"):
+        del settings[name]
+    (old / "settings.json").write_text(json.dumps({**settings, "epochs": 4}))
+    result = command("train.py", "--resume", old)
+    assert result.returncode == 0, result.stderr
+    assert "going on after epoch 3" in result.stdout
+    assert len((old / "log.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_same_seed_same_bits(command, people: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        words = ("--epochs", 2, "--seed", 7, "--workers", 1, "--hard", 0.5, "--out", tmp_path / name)
+        result = command("train.py", people, *SMALL, *words)
+        assert result.returncode == 0, result.stderr
+    weights = [models.load(tmp_path / name / "best.keras").get_weights() for name in ("first", "second")]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_mixed_precision_leaves_an_ordinary_network(
+    command, people: Path, tmp_path: Path, backend: str
+) -> None:
+    pytest.importorskip(backend)
+    words = ("--epochs", 1, "--precision", "mixed", "--out", tmp_path / "run")
+    result = command("train.py", people, *SMALL, *words, KERAS_BACKEND=backend)
+    assert result.returncode == 0, result.stderr
+    network = models.load(tmp_path / "run" / "best.keras")
+    assert {variable.dtype for variable in network.weights} == {"float32"}
+    assert network.predict_on_batch(np.zeros((1, 64, 64, 3), np.float32)).dtype == np.float32
+    assert (tmp_path / "run" / "overlays.png").exists()
 
 
 def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
@@ -300,6 +353,8 @@ def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
     assert "leave out" in result.stderr
+    refused(command("train.py", people, "--loss", "bce+mse", "--out", tmp_path / "r"), "lovasz")
+    refused(command("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
     refused(command("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
 
 
