@@ -125,6 +125,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="with --channels 4: keep this share (0..1) of the last alpha where nothing moved",
     )
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
+    add(
+        "--distribute",
+        action="store_true",
+        help="over several GPUs or hosts (JAX): see utils/distribution.py",
+    )
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=cli.positive, default=2, help="threads that make batches")
     add("--out", metavar="RUN", help="run folder; default runs/<model>_<date>_<time>")
@@ -150,7 +155,7 @@ def main() -> int:
     backend.choose()
     import keras
 
-    from utils import recipe, runs
+    from utils import distribution, recipe, runs
 
     if args.resume:
         folder = Path(args.resume)
@@ -162,7 +167,8 @@ def main() -> int:
         folder = Path(args.out or f"runs/{args.model}_{time.strftime('%Y%m%d_%H%M%S')}")
     keras.utils.set_random_seed(args.seed)
     backend.set_precision(args.precision)
-    train, validation, batches = recipe.open_data(args)
+    part = distribution.start(args)
+    train, validation, batches = recipe.open_data(args, part)
     if (folder / "last.keras").exists() and not args.resumed:
         raise ValueError(f"{folder} holds a run already: pass --resume {folder}, or another --out")
     network, architecture = recipe.open_network(
@@ -175,9 +181,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if args.resumed:
         restore(trainer, folder)
-    else:
+    elif part[0] == 0:
         runs.save_settings(folder, args)
-    run = runs.Run(folder, args, architecture, validation)
+    run = runs.Run(folder, args, architecture, validation, part[0] == 0)
     while not trainer.finished:
         run.finish_epoch(trainer, trainer.train_epoch(batches, args.workers))
     if trainer.timetable.stalled(trainer.history):

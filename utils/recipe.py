@@ -22,7 +22,9 @@ CALIBRATION = 128
 DEFAULT_MODEL = "mobilenetv2_fpn"
 
 
-def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches]:
+def open_data(
+    args: argparse.Namespace, part: tuple[int, int] = (0, 1)
+) -> tuple[list[Pair], list[Pair], Batches]:
     """Training pairs, validation pairs and the feed; prints warnings. Raises DatasetError."""
     train, validation = dataset.open_dataset(args.dataset, args.val_split, args.skip_unpaired, args.seed)
     for text in args.extra:
@@ -40,7 +42,8 @@ def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches
     if cutouts and not backgrounds:
         raise ValueError("--cutouts need --backgrounds to be placed on")
     mix = Mix(True, backgrounds, cutouts, args.composite, twins=args.consistency > 0)
-    batches = Batches(train, tuple(args.size), args.batch, args.channels, mix, args.seed, args.hard)
+    batch = args.batch * part[1]
+    batches = Batches(train, tuple(args.size), batch, args.channels, mix, args.seed, args.hard, part)
     return train, validation, batches
 
 
@@ -128,9 +131,10 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
-    """The network without what only training needs: an edge head, half precision."""
+    """The network without what only training needs: an edge head, half precision, other processes."""
     policy = keras.config.dtype_policy()
-    if not architecture["options"].get("edge_head") and policy.name == "float32":
+    shared = getattr(network.weights[0], "_layout", None) is not None
+    if not architecture["options"].get("edge_head") and policy.name == "float32" and not shared:
         return network
     keras.config.set_dtype_policy("float32")
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import models
-from utils import evaluation, recipe, sheets
+from utils import distribution, evaluation, recipe, segmenter, sheets
 from utils.dataset import Pair
 from utils.files import write_json, write_text
 from utils.images import encode, read_image, read_mask, write_image
@@ -31,50 +31,69 @@ LINES = 8  # epochs in progress.jpg
 
 
 class Run:
-    """The folder `path` of one training on `args`, with the pairs it is judged on."""
+    """The folder `path` of one training on `args`, with the pairs it is judged on.
+
+    Of several processes, all measure (so that all know when to end) and the one that `writes` writes.
+    """
 
     def __init__(
-        self, path: Path, args: argparse.Namespace, architecture: dict[str, Any], validation: list[Pair]
+        self,
+        path: Path,
+        args: argparse.Namespace,
+        architecture: dict[str, Any],
+        validation: list[Pair],
+        writes: bool = True,
     ) -> None:
         self.path, self.args, self.architecture, self.validation = path, args, architecture, validation
-        self.log = TensorBoardLog(path / "tensorboard")
+        self.log = TensorBoardLog(path / "tensorboard") if writes else None
 
     def finish_epoch(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Measure the EMA weights, then write best, last, log, curves and overlays, each whole or not at all."""
         began = time.perf_counter()
-        with trainer.ema.applied() as averaged:
+        with trainer.ema.applied() as averaged, distribution.alone():
             network = recipe.for_use(averaged, self.architecture)
-            segmenter = KerasSegmenter(network, {})
-            rows = evaluation.evaluate(segmenter, self.validation, "validation")
+            opened = KerasSegmenter(network, {})
+            rows = evaluation.evaluate(opened, self.validation, "validation")
             metrics = evaluation.mean(rows)
             row |= {"epoch": trainer.epoch + 1, **metrics}
             row["score"] = metrics["iou"] + 0.5 * metrics["boundary_iou"]
             card = recipe.model_card(self.args, self.architecture, network.count_params(), rows, row["epoch"])
-            if row["score"] > trainer.best:
+            best = row["score"] > trainer.best
+            if best and self.log:
                 models.save(network, self.path / "best.keras", card)
-                trainer.best = row["score"]
-            strip = self._strip(segmenter, row["epoch"])
+            trainer.best = max(trainer.best, row["score"])
+            strip = self._strip(opened, row["epoch"]) if self.log else None
         trainer.seconds += time.perf_counter() - began
         trainer.history.append(row)
+        if self.log:
+            self._write(trainer, row, card, strip)
+            print(_summary(row, rows), flush=True)
+
+    def _write(
+        self, trainer: Trainer, row: dict[str, float], card: dict[str, Any], strip: np.ndarray
+    ) -> None:
         self._write_log(trainer.history)
         self.log.write(row, trainer.epoch, {"overlays": strip})
         sheets.plot_curves(self.path / "curves.png", trainer.history)
         # Last, so that an epoch which counts as done has left all its traces.
         models.save(trainer.network, self.path / "last.keras", card, trainer.state())
-        print(_summary(row, rows), flush=True)
 
     def finish(self) -> None:
         """Twenty validation photos with the best network's outline and the true one; the photos over the epochs."""
-        from utils import segmenter
+        if not self.log:
+            return
+        with distribution.alone():
+            network = segmenter.open(self.path / "best.keras")
+            self._write_sheets(network)
 
-        network = segmenter.open(self.path / "best.keras")
+    def _write_sheets(self, network: Segmenter) -> None:
         pictures = _overlays(network, spread(self.validation, OVERLAYS))
         write_image(self.path / "overlays.png", sheets.grid(pictures, 5))
         strips = [read_image(path) for path in spread(sorted((self.path / "overlays").iterdir()), LINES)]
         write_image(self.path / "progress.jpg", np.vstack(strips))
 
-    def _strip(self, segmenter: Segmenter, epoch: int) -> np.ndarray:
-        pictures = _overlays(segmenter, spread(self.validation, FEW))
+    def _strip(self, network: Segmenter, epoch: int) -> np.ndarray:
+        pictures = _overlays(network, spread(self.validation, FEW))
         strip = sheets.label(sheets.grid(pictures, len(pictures), CELL), f"epoch {epoch}")
         write_image(self.path / "overlays" / f"epoch_{epoch:03d}.jpg", strip)
         return strip
@@ -125,10 +144,10 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _overlays(segmenter: Segmenter, pairs: list[Pair]) -> list[np.ndarray]:
+def _overlays(network: Segmenter, pairs: list[Pair]) -> list[np.ndarray]:
     frames = [read_image(pair.image) for pair in pairs]
     return [
-        sheets.overlay(frame, segmenter(frame), read_mask(pair.mask))
+        sheets.overlay(frame, network(frame), read_mask(pair.mask))
         for frame, pair in zip(frames, pairs, strict=True)
     ]
 
