@@ -6,11 +6,12 @@ Trainings side by side: their curves over each other, the settings in which they
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
-from utils import cli, runs
+from utils import cli
 from utils.files import replacing
 from utils.images import read_image
 from utils.sheets import CURVES, draw_curves
@@ -28,7 +29,7 @@ def main() -> int:
     folders = [Path(name) for name in args.runs]
     if len(folders) < 2:
         raise ValueError("compare at least two runs")
-    histories = dict(zip(names(folders), map(runs.read_log, folders), strict=True))
+    histories = dict(zip(names(folders), map(read_log, folders), strict=True))
     table = [["", *histories], *figures(histories), *differences([_settings(f) for f in folders])]
     for row in table:
         print("  ".join(f"{cell:24}" for cell in row).rstrip())
@@ -44,6 +45,18 @@ def names(folders: list[Path]) -> list[str]:
         if len(set(found)) == len(found):
             return found
     raise ValueError(f"{folders[0]}: the same run is named twice")
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of log.csv. Raises ValueError for a folder without one."""
+    try:
+        with open(path / "log.csv", newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} holds no log.csv that can be read: it is not a run folder") from error
+    if not rows:
+        raise ValueError(f"{path / 'log.csv'} is empty: the run has finished no epoch")
+    return rows
 
 
 def figures(histories: dict[str, list[dict[str, float]]]) -> list[list[str]]:

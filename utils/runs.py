@@ -132,18 +132,6 @@ def load_settings(path: Path, defaults: dict[str, Any]) -> argparse.Namespace:
     return argparse.Namespace(**{**defaults, **settings}, resumed=(path / "last.keras").exists())
 
 
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of log.csv. Raises ValueError for a folder without one."""
-    try:
-        with open(path / "log.csv", newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} holds no log.csv that can be read: it is not a run folder") from error
-    if not rows:
-        raise ValueError(f"{path / 'log.csv'} is empty: the run has finished no epoch")
-    return rows
-
-
 def _overlays(network: Segmenter, pairs: list[Pair]) -> list[np.ndarray]:
     frames = [read_image(pair.image) for pair in pairs]
     return [
