@@ -86,8 +86,8 @@ def test_accumulated_batches_equal_a_large_one(batches: Batches) -> None:
     parts = [batches[i] for i in range(3)] + [batches[0]]
     whole = [np.concatenate(both) for both in zip(parts[0], parts[1])]
     rest = [np.concatenate(both) for both in zip(parts[2], parts[3])]
-    small = Trainer(tiny(norm=False), Timetable(0.01, 1), Recipe(accumulate=2))
-    large = Trainer(tiny(norm=False), Timetable(0.01, 1), Recipe())
+    small = Trainer(tiny(norm=False), Timetable(0.01, 1), Recipe(accumulate=2, precision="float32"))
+    large = Trainer(tiny(norm=False), Timetable(0.01, 1), Recipe(precision="float32"))
     untouched = small.network.get_weights()
     small.graph.train_on_batch(*parts[0][:2], sample_weight=parts[0][2])
     assert all(np.array_equal(a, b) for a, b in zip(untouched, small.network.get_weights(), strict=True))
@@ -117,8 +117,11 @@ def test_hardness_is_each_photos_own_loss(batches: Batches) -> None:
         hard.start_epoch(0)
         pixels, alpha, _ = hard[index]
         logits = models.logits(trainer.network).predict_on_batch(pixels)
-        losses = keras.ops.convert_to_numpy(trainer.loss.call(alpha, logits))
-        assert np.allclose(trainer.hardness.losses[hard.chosen(index)], losses, rtol=1e-3)
+        both = map(keras.ops.convert_to_tensor, (alpha, logits))
+        losses = keras.ops.convert_to_numpy(trainer.loss.call(*both))
+        assert np.allclose(
+            trainer.hardness.losses[hard.chosen(index)], losses, rtol=0.02
+        )  # in bfloat16 on PyTorch
     again = Trainer(tiny(norm=False), Timetable(1e-9, 3), Recipe(ema=0.5))
     again.restore(trainer.state())
     assert np.array_equal(again.hardness.losses, trainer.hardness.losses)

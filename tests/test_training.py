@@ -354,6 +354,7 @@ def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
     assert "leave out" in result.stderr
     refused(command("train.py", people, "--loss", "bce+mse", "--out", tmp_path / "r"), "lovasz")
+    refused(command("train.py", people, "--hard", 1, "--out", tmp_path / "r"), "--hard 1")
     refused(command("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
     refused(command("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
 

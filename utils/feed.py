@@ -61,6 +61,8 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.pairs, self.size, self.batch, self.channels = pairs, tuple(size), batch, channels
         self.mix, self.seed, self.hard = mix or Mix(augment=False), seed, hard
+        if not 0 <= hard < 1:
+            raise ValueError(f"--hard {hard:g}: the share of hard photos is 0..1 (1 not included)")
         if self.mix.twins and batch % 2:
             raise ValueError(f"twins need an even batch, not {batch}")
         if batch % part[1] or (self.mix.twins and part[1] > 1):
