@@ -104,13 +104,14 @@ def report_feed(args: argparse.Namespace) -> int:
     from utils import dataset, training
     from utils.feed import Batches, Mix
     from utils.images import list_images
+    from utils.schedules import Timetable
 
     name = (args.models or ["mobilenetv2_fpn"])[0]
     network = models.create(name)
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []
     pairs = dataset.open_dataset(args.feed)[0]
     batches = Batches(pairs, network.input_shape[1:3], 16, mix=Mix(backgrounds=backgrounds))
-    rounds = training.step_times(training.Trainer(network, 1e-4), batches)
+    rounds = training.step_times(training.Trainer(network, Timetable(1e-4)), batches)
     ratios = sorted(real / cached for cached, real in rounds)
     for cached, real in rounds:
         print(f"{name}: cached batch {1000 * cached:.0f} ms a step, real data {1000 * real:.0f} ms")

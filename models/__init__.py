@@ -156,6 +156,18 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
 
+def encoder_layers(network: keras.Model, name: str) -> tuple[str, ...]:
+    """Names of the layers with weights that make up the encoder of the architecture `name`.
+
+    Its module says by ENCODER how their names begin: all that lies before the deepest features, without lateral
+    connections. Raises ValueError for an architecture that is not divided so.
+    """
+    prefixes = getattr(importlib.import_module(f"models.{name}"), "ENCODER", None)
+    if prefixes is None:
+        raise ValueError(f"{name} has no encoder of its own that could be frozen: leave out --freeze")
+    return tuple(layer.name for layer in network.layers if layer.weights and layer.name.startswith(prefixes))
+
+
 def logits(network: keras.Model) -> keras.Model:
     """The same network ending in logits [N, H, W, 1], for losses; two classes become their difference.
 

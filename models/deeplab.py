@@ -14,6 +14,7 @@ from keras import layers
 
 from models import blocks, mobilenetv2
 
+ENCODER = mobilenetv2.ENCODER
 WIDTH = 0.5
 OUTPUT_STRIDES = (8, 16)
 

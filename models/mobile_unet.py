@@ -13,6 +13,7 @@ from keras import KerasTensor, layers
 
 from models import blocks, mobilenetv2
 
+ENCODER = mobilenetv2.ENCODER
 WIDTH = 0.5
 DECODERS = ("transpose", "bilinear")
 

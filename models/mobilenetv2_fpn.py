@@ -15,6 +15,7 @@ from keras import KerasTensor, layers
 
 from models import blocks, mobilenetv2
 
+ENCODER = mobilenetv2.ENCODER
 # Encoder layers merged from deep to shallow: strides 16, 8, 4, 2
 SKIPS = ("block_13_expand_relu", "block_6_expand_relu", "block_3_expand_relu", "block_1_expand_relu")
 # Channels after each merge. "light" spends less where pixels are many: 0.85 of the int8 latency; "wide"

@@ -21,6 +21,9 @@ BLOCKS = (
 )
 TOP = 576
 
+# How the names of its layers begin
+ENCODER = ("conv", "expanded_conv_")
+
 
 def encoder(x: KerasTensor, width: float = 1.0, bias: bool = False) -> KerasTensor:
     """Blocks 0..10 and the last 1x1 with its batch norm, stride 32, before any activation.

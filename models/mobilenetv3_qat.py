@@ -13,6 +13,7 @@ from keras import layers
 
 from models import blocks, mobilenetv3
 
+ENCODER = mobilenetv3.ENCODER
 # (channels of the step, encoder layer then added), from stride 16 to stride 4
 STEPS = (
     (288, "expanded_conv_8_expand_relu"),

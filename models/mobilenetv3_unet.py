@@ -13,6 +13,7 @@ from keras import KerasTensor, layers
 
 from models import blocks, mobilenetv3
 
+ENCODER = mobilenetv3.ENCODER
 WIDTHS = (0.5, 1.0)
 
 # (channels of the step at width 1, encoder layer then concatenated), from stride 16 to stride 2

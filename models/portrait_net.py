@@ -14,6 +14,7 @@ from keras import layers, ops
 
 from models import blocks, mobilenetv2
 
+ENCODER = mobilenetv2.ENCODER
 # RGB means of the paper's input, and its scale
 MEAN = (123.68, 116.78, 103.94)
 SCALE = 0.017

@@ -12,8 +12,11 @@ from keras import KerasTensor, layers
 
 from models import blocks
 
+# How the names of the encoder's layers begin
+ENCODER = ("down_",)
+
 # (channels, stride, residual blocks) of each stage, all but the last kept as a skip
-ENCODER = ((8, 1, 1), (32, 2, 1), (64, 2, 1), (128, 2, 2), (128, 2, 6))
+STAGES = ((8, 1, 1), (32, 2, 1), (64, 2, 1), (128, 2, 2), (128, 2, 6))
 # (channels, residual blocks) of each step up
 DECODER = ((128, 3), (64, 3), (32, 3), (8, 3))
 
@@ -22,7 +25,7 @@ def build(size: tuple[int, int], channels: int = 3) -> keras.Model:
     """Pixels [N, H, W, channels] -> alpha [N, H, W, 1]."""
     inputs, x = blocks.pixels(size, channels)
     skips = []
-    for index, (filters, stride, count) in enumerate(ENCODER):
+    for index, (filters, stride, count) in enumerate(STAGES):
         x = layers.Conv2D(filters, 3, stride, "same", name=f"down_{index}")(x)
         x = residuals(x, count, f"down_{index}")
         skips.append(x)

@@ -11,6 +11,9 @@ from keras import KerasTensor, layers, ops
 
 from models import blocks
 
+# How the names of the encoder's layers begin
+ENCODER = ("level_1", "level_2_down", "level_2_0", "level_2_1", "level_2_cat", "level_3_")
+
 # Two branches (kernel, pooling) of each S2 module at stride 4 and stride 8
 LEVEL_2 = (((3, 1), (5, 1)), ((3, 1), (3, 1)))
 LEVEL_3 = (

@@ -11,6 +11,9 @@ from keras import KerasTensor, layers
 
 from models import blocks
 
+# How the names of the encoder's layers begin
+ENCODER = ("stem_", "encode_")
+
 # (channels inside, channels out, kind of body) of blocks 2..22; blocks 1, 4 and 9 halve the size
 STAGE_1 = [(16, 64, "dw")] * 2
 STAGE_2 = [(16, 128, "dw")] * 4

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,14 @@ from utils.dataset import find_pairs
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
 from models import card as cards  # noqa: E402
-from utils import augment, evaluation, training  # noqa: E402
+from utils import augment, evaluation, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
+from utils.images import image_size  # noqa: E402
+from utils.schedules import Timetable  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
+from utils.teaching import Teaching  # noqa: E402
+from utils.training import Recipe  # noqa: E402
 
 SMALL = ("--model", "mobilenetv2_fpn", "--option", "alpha=0.35", "--size", "64", "--batch", "4")
 
@@ -39,7 +44,7 @@ def test_overfits_eight_portraits(tmp_path: Path, name: str, options: dict, rate
     pairs = find_pairs(folder / "train")
     keras.utils.set_random_seed(0)
     network = models.create(name, (64, 64), **options)
-    trainer = training.Trainer(network, rate, decay=0, ema=0.9, epochs=EPOCHS)
+    trainer = training.Trainer(network, Timetable(rate, EPOCHS), Recipe(decay=0, ema=0.9))
     batches = Batches(pairs * 20, (64, 64), 8)
     while not trainer.finished:
         trainer.history.append(trainer.train_epoch(batches))
@@ -48,15 +53,6 @@ def test_overfits_eight_portraits(tmp_path: Path, name: str, options: dict, rate
     print(trainer.history)
     assert scores["iou"] > 0.98, scores
     assert trainer.history[-1]["loss"] < 0.3 * trainer.history[0]["loss"]
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    rates = [training.learning_rate(share, 1.0) for share in np.linspace(0, 1, 101)]
-    assert rates[0] < 0.05
-    assert max(rates) == pytest.approx(1.0, abs=0.01)
-    assert int(np.argmax(rates)) in (3, 4, 5)
-    assert np.all(np.diff(rates[5:]) < 0)
-    assert rates[-1] == pytest.approx(0.01)
 
 
 def test_decay_spares_norms_biases_and_depthwise_kernels() -> None:
@@ -107,13 +103,21 @@ def test_run_folder_is_complete(run: Path) -> None:
         "log.csv",
         "curves.png",
         "overlays.png",
+        "progress.jpg",
         "tensorboard",
     }
     assert not [name for name in names if name.startswith(".")]
     log = (run / "log.csv").read_text().splitlines()
     assert len(log) == 4
     assert {"loss", "iou", "boundary_iou", "rate", "images_per_second"} <= set(log[0].split(","))
-    assert sum(b"boundary_iou" in event for event in events(run / "tensorboard")) == 3
+    found = events(run / "tensorboard")
+    assert sum(b"boundary_iou" in event for event in found) == 3
+    assert sum(b"overlays" in event and b"JFIF" in event for event in found) == 3
+    strips = sorted((run / "overlays").iterdir())
+    assert [path.name for path in strips] == [f"epoch_{n:03d}.jpg" for n in (1, 2, 3)]
+    height, width = image_size(strips[0])
+    assert (height, width) == (160, 4 * 160)  # the four validation photos
+    assert image_size(run / "progress.jpg") == (3 * height, width)
     card = models.cards.read(run / "best.keras")
     assert card["architecture"]["name"] == "mobilenetv2_fpn"
     assert card["settings"]["seed"] == 5
@@ -133,7 +137,7 @@ def events(folder: Path) -> list[bytes]:
 
 def test_full_disk_in_the_tensorboard_log_is_an_oserror(tmp_path: Path) -> None:
     """Whoever writes it, TensorFlow or TensorBoard: cli.run makes one line of an OSError alone."""
-    log = training.TensorBoardLog(tmp_path)
+    log = runs.TensorBoardLog(tmp_path)
 
     def full(event: object) -> None:
         raise RuntimeError("File too large")
@@ -159,16 +163,59 @@ def test_a_used_run_folder_is_not_overwritten(command, run: Path, people: Path) 
 
 
 def test_init_starts_from_a_checkpoint(command, run: Path, people: Path, tmp_path: Path) -> None:
-    again = command(
-        "train.py", people, *SMALL, "--init", run / "best.keras", "--epochs", 1, "--out", tmp_path / "r"
-    )
+    """The file alone says which network it is; frozen at first, by a schedule and losses of its own."""
+    words = ("--init", run / "best.keras", "--batch", 4, "--epochs", 2, "--freeze", 1, "--schedule", "poly")
+    words += ("--loss", "bce+lovasz+0.5*scl", "--hard", 0.5, "--accumulate", 2, "--out", tmp_path / "r")
+    again = command("train.py", people, *words)
     assert again.returncode == 0, again.stderr
+    settings = json.loads((tmp_path / "r" / "settings.json").read_text())
+    assert (settings["model"], settings["size"], settings["channels"]) == ("mobilenetv2_fpn", [64, 64], 3)
+    assert settings["option"] == ["alpha=0.35"]
+    card = cards.read(tmp_path / "r" / "best.keras")
+    assert card["architecture"] == cards.read(run / "best.keras")["architecture"]
+    assert (card["init"], card["settings"]["freeze"]) == ("best.keras", 1.0)
     refused(
         command(
             "train.py", people, "--model", "sinet", "--init", run / "best.keras", "--out", tmp_path / "x"
         ),
         "is a mobilenetv2_fpn",
     )
+
+
+def test_a_run_of_before_goes_on(command, run: Path, tmp_path: Path) -> None:
+    """Its settings lack what has come since, and its size is null: the defaults are what was done then."""
+    old = shutil.copytree(run, tmp_path / "old")
+    settings = json.loads((old / "settings.json").read_text())
+    for name in ("schedule", "freeze", "patience", "hard", "accumulate", "precision", "loss"):
+        del settings[name]
+    (old / "settings.json").write_text(json.dumps({**settings, "epochs": 4}))
+    result = command("train.py", "--resume", old)
+    assert result.returncode == 0, result.stderr
+    assert "going on after epoch 3" in result.stdout
+    assert len((old / "log.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_same_seed_same_bits(command, people: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        words = ("--epochs", 2, "--seed", 7, "--workers", 1, "--hard", 0.5, "--out", tmp_path / name)
+        result = command("train.py", people, *SMALL, *words)
+        assert result.returncode == 0, result.stderr
+    weights = [models.load(tmp_path / name / "best.keras").get_weights() for name in ("first", "second")]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_mixed_precision_leaves_an_ordinary_network(
+    command, people: Path, tmp_path: Path, backend: str
+) -> None:
+    pytest.importorskip(backend)
+    words = ("--epochs", 1, "--precision", "mixed", "--out", tmp_path / "run")
+    result = command("train.py", people, *SMALL, *words, KERAS_BACKEND=backend)
+    assert result.returncode == 0, result.stderr
+    network = models.load(tmp_path / "run" / "best.keras")
+    assert {variable.dtype for variable in network.weights} == {"float32"}
+    assert network.predict_on_batch(np.zeros((1, 64, 64, 3), np.float32)).dtype == np.float32
+    assert (tmp_path / "run" / "overlays.png").exists()
 
 
 def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
@@ -205,7 +252,7 @@ def test_restore_brings_everything_back(people: Path) -> None:
 
     def start() -> training.Trainer:
         keras.utils.set_random_seed(1)
-        return training.Trainer(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35), 1e-3, epochs=5)
+        return training.Trainer(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35), Timetable(1e-3, 5))
 
     first, second = start(), start()
     first.history.append(first.train_epoch(batches))
@@ -224,27 +271,27 @@ def test_teacher_sees_the_same_picture_and_makes_its_share_of_the_target() -> No
     keras.utils.set_random_seed(3)
     teacher = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
     student = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
-    trainer = training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=0.25)
+    teaching = Teaching(student, teacher, 0.25)
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (2, 64, 64, 4)).astype(np.float32)
     alpha = (rng.random((2, 64, 64, 1)) > 0.5).astype(np.float32)
     expected = 0.75 * alpha + 0.25 * teacher.predict_on_batch(pixels[..., :3])
-    assert np.allclose(trainer.target(pixels, alpha), expected, atol=1e-5)
-    assert training.Trainer(student, 1e-3, epochs=1).target(pixels, alpha) is alpha
+    assert np.allclose(teaching.target(pixels, alpha), expected, atol=1e-5)
+    assert Teaching(student).target(pixels, alpha) is alpha
     with pytest.raises(ValueError, match=r"share is 0\.\.1"):
-        training.Trainer(student, 1e-3, epochs=1, teacher=teacher, teach=1.5)
+        Teaching(student, teacher, 1.5)
 
 
 def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None:
     keras.utils.set_random_seed(4)
     network = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
-    trainer = training.Trainer(network, 1e-3, epochs=1, hold=0.6)
+    teaching = Teaching(network, hold=0.6)
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (12, 64, 64, 4)).astype(np.float32)
     pixels[::2, ..., 3] = 0
     truth = (rng.random((12, 64, 64, 1)) > 0.5).astype(np.float32)
     before = pixels.copy(), truth.copy()
-    given, target = trainer.held(pixels, truth, np.random.default_rng(1))
+    given, target = teaching.held(pixels, truth, np.random.default_rng(1))
     assert np.array_equal(pixels, before[0])
     assert np.array_equal(truth, before[1])
     changed = np.flatnonzero((given != pixels).any((1, 2, 3)))
@@ -262,9 +309,9 @@ def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None
 def test_hold_needs_a_prior() -> None:
     network = models.create("mobilenetv2_fpn", (64, 64), alpha=0.35)
     with pytest.raises(ValueError, match="--channels 4"):
-        training.Trainer(network, 1e-3, epochs=1, hold=0.5)
+        Teaching(network, hold=0.5)
     with pytest.raises(ValueError, match="--hold 1"):
-        training.Trainer(network, 1e-3, epochs=1, hold=1.0)
+        Teaching(network, hold=1.0)
 
 
 def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:
@@ -306,6 +353,9 @@ def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
     assert "leave out" in result.stderr
+    refused(command("train.py", people, "--loss", "bce+mse", "--out", tmp_path / "r"), "lovasz")
+    refused(command("train.py", people, "--hard", 1, "--out", tmp_path / "r"), "--hard 1")
+    refused(command("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
     refused(command("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
 
 

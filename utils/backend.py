@@ -8,8 +8,10 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import keras
@@ -39,10 +41,24 @@ def compile_flags() -> dict[str, bool]:
     return {"jit_compile": keras.backend.backend() == "jax"}
 
 
-def fast(network: keras.Model, half: bool = False) -> keras.Model:
+PRECISIONS = ("auto", "float32", "mixed")
+
+
+def set_precision(precision: str) -> None:
+    """Let networks built from now on compute in bfloat16, with float32 weights, if `precision` is "mixed".
+
+    "auto" is float32, but for training on PyTorch, whose networks get their precision from `fast`.
+    """
+    import keras
+
+    mixed = precision == "mixed" and keras.backend.backend() != "torch"
+    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
+
+
+def fast(network: keras.Model, precision: str = "float32") -> keras.Model:
     """The network in the form its backend runs fastest, with the same weights.
 
-    `half`: with bfloat16 inside where the processor gains by it, for training.
+    `precision` concerns PyTorch: "mixed" has bfloat16 inside, "auto" only where the processor gains by it.
     """
     import keras
 
@@ -51,8 +67,35 @@ def fast(network: keras.Model, half: bool = False) -> keras.Model:
     from utils.torch_graph import TorchGraph, has_fast_bfloat16
 
     graph = TorchGraph(network.inputs, network.outputs)
-    graph.half = half and has_fast_bfloat16()
+    graph.half = precision == "mixed" or (precision == "auto" and has_fast_bfloat16())
     return graph
+
+
+def on_host(function: Callable[..., np.ndarray], arrays: list[Any], dtype: str) -> Any:
+    """`function` of NumPy arrays within a network's step, without gradient: [N, H, W, len(arrays)] out.
+
+    TensorFlow and JAX call back from their compiled step; PyTorch runs it as it is.
+    """
+    import keras
+
+    shape = (*arrays[0].shape[:3], len(arrays))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        result = tf.numpy_function(function, arrays, dtype, stateful=False)
+        result.set_shape(shape)
+        return result
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def call(*values: Any) -> np.ndarray:
+            return function(*map(np.asarray, values))
+
+        return jax.pure_callback(
+            call, jax.ShapeDtypeStruct(shape, dtype), *map(jax.lax.stop_gradient, arrays)
+        )
+    values = [keras.ops.convert_to_numpy(keras.ops.stop_gradient(array)) for array in arrays]
+    return keras.ops.convert_to_tensor(function(*values), dtype=dtype)
 
 
 def limit_threads(threads: int) -> None:

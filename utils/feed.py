@@ -42,7 +42,9 @@ class Mix:
 class Batches(keras.utils.PyDataset):
     """Batch i of an epoch: pixels [B, H, W, C] 0..255, alpha [B, H, W, 1] 0..1, loss weights [B].
 
-    Deterministic in (seed, epoch, i), whichever thread asks. Raises ValueError for twins in an odd batch.
+    Deterministic in (seed, epoch, i) and what `start_epoch` is told, whichever thread asks. `hard` (0..1) of each
+    batch is drawn from the photos found hardest. Of several processes, number `part[0]` of `part[1]` makes its own
+    rows of the common batch only. Raises ValueError for twins in an odd batch, and for a batch that cannot be parted.
     """
 
     def __init__(
@@ -53,40 +55,79 @@ class Batches(keras.utils.PyDataset):
         channels: int = 3,
         mix: Mix | None = None,
         seed: int = 0,
+        hard: float = 0.0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.pairs, self.size, self.batch, self.channels = pairs, tuple(size), batch, channels
-        self.mix, self.seed = mix or Mix(augment=False), seed
+        self.mix, self.seed, self.hard = mix or Mix(augment=False), seed, hard
+        if not 0 <= hard < 1:
+            raise ValueError(f"--hard {hard:g}: the share of hard photos is 0..1 (1 not included)")
         if self.mix.twins and batch % 2:
             raise ValueError(f"twins need an even batch, not {batch}")
+        if batch % part[1] or (self.mix.twins and part[1] > 1):
+            raise ValueError(f"a batch of {batch} (twins together) cannot be parted in {part[1]}")
         self.photos = batch // 2 if self.mix.twins else batch
+        own = self.photos // part[1]
+        self._rows = range(part[0] * own, (part[0] + 1) * own)
         self.start_epoch(0)
 
-    def start_epoch(self, epoch: int) -> None:
-        """Shuffle for this epoch; the same epoch number always gives the same order."""
+    def start_epoch(self, epoch: int, hardest: np.ndarray | None = None) -> None:
+        """Shuffle for this epoch; the same epoch number always gives the same order.
+
+        `hardest`: numbers of the photos that `hard` of each batch is drawn from; none means all alike.
+        """
         self.epoch = epoch
         self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pairs))
+        self._hardest = np.zeros(0, int) if hardest is None else hardest
 
     def __len__(self) -> int:
         return -(-len(self.pairs) // self.photos)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def chosen(self, index: int) -> np.ndarray:
+        """Numbers of the photos in batch `index`, in its order; twins are not counted again."""
         # The last batch is filled up from the start: one shape only, so nothing is compiled twice.
         first = index * self.photos
-        chosen = np.take(self._order, range(first, first + self.photos), mode="wrap")
-        pixels = np.zeros((self.batch, *self.size, self.channels), np.float32)
-        alphas = np.zeros((self.batch, *self.size, 1), np.float32)
-        weights = np.ones(self.batch, np.float32)
-        for row, number in enumerate(chosen):
-            rng = np.random.default_rng((self.seed, self.epoch, index, row))
-            image, alpha, weight = self.sample(self.pairs[number], rng)
+        numbers = np.take(self._order, range(first, first + self.photos), mode="wrap")
+        count = max(1, round(self.hard * self.photos)) if self.hard and len(self._hardest) else 0
+        if count:
+            rng = np.random.default_rng((self.seed, self.epoch, index, self.batch))  # no row has this number
+            numbers[-count:] = rng.choice(self._hardest, count, replace=count > len(self._hardest))
+        return numbers
+
+    def shows_photo(self, index: int) -> np.ndarray:
+        """Whether each row of batch `index` shows its photo: not a background alone, nor a cut-out instead."""
+        draws = [self._rng(index, row).random() for row in range(self.photos)]
+        return np.array([self._instead(draw) is None for draw in draws])
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        numbers = self.chosen(index)
+        own, size = len(self._rows), len(self._rows) * self.batch // self.photos
+        pixels = np.zeros((size, *self.size, self.channels), np.float32)
+        alphas = np.zeros((size, *self.size, 1), np.float32)
+        weights = np.ones(size, np.float32)
+        for row, here in enumerate(self._rows):
+            rng = self._rng(index, here)
+            image, alpha, weight = self.sample(self.pairs[numbers[here]], rng)
             other = alphas[row - 1, ..., 0] if row else None
-            for place in range(row, self.batch, self.photos):
+            for place in range(row, size, own):
                 pixels[place, ..., :3] = augment.texture(image, rng) if self.mix.augment else image
                 alphas[place, ..., 0], weights[place] = alpha, weight
             if self.channels == 4:
-                pixels[row :: self.photos, ..., 3] = 255 * augment.jittered_prior(alpha, rng, other=other)
+                pixels[row::own, ..., 3] = 255 * augment.jittered_prior(alpha, rng, other=other)
         return pixels, alphas, weights
+
+    def _rng(self, index: int, row: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, index, row))
+
+    def _instead(self, draw: float) -> str | None:
+        """What a picture shows instead of its photo, by the first number drawn for it."""
+        mix = self.mix
+        if not mix.augment or not mix.backgrounds:
+            return None
+        if draw < mix.empty_share:
+            return "background"
+        return "cutout" if mix.cutouts and draw > 1 - mix.cutout_share else None
 
     def sample(self, pair: Pair, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """One picture uint8 [H, W, 3] in its own colours, its alpha [H, W] and its loss weight."""
@@ -94,13 +135,13 @@ class Batches(keras.utils.PyDataset):
         if not mix.augment:
             image, alpha = _read(pair, max(self.size))
             return letterbox(image, self.size)[0], letterbox(alpha, self.size)[0], pair.weight
-        draw = rng.random()
-        if mix.backgrounds and draw < mix.empty_share:
+        instead = self._instead(rng.random())
+        if instead == "background":
             background = synthetic.random_crop(self._background(rng), self.size, rng)
             return background, np.zeros(self.size, np.float32), 1.0
         replace = bool(mix.backgrounds) and rng.random() < mix.composite
         source: Pair | Path = pair
-        if mix.backgrounds and mix.cutouts and draw > 1 - mix.cutout_share:
+        if instead == "cutout":
             source, replace = mix.cutouts[int(rng.integers(len(mix.cutouts)))], True
         image, alpha = _read(source, max(self.size))
         return *self._place(image, alpha, replace, rng), pair.weight

@@ -11,15 +11,20 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import dataset, encoders, evaluation
+from utils import dataset, encoders, evaluation, losses
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.images import list_images
+from utils.schedules import Timetable
+from utils.training import Recipe, Trainer
 
 CALIBRATION = 128
+DEFAULT_MODEL = "mobilenetv2_fpn"
 
 
-def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches]:
+def open_data(
+    args: argparse.Namespace, part: tuple[int, int] = (0, 1)
+) -> tuple[list[Pair], list[Pair], Batches]:
     """Training pairs, validation pairs and the feed; prints warnings. Raises DatasetError."""
     train, validation = dataset.open_dataset(
         args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
@@ -40,24 +45,37 @@ def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches
         cutouts += dataset.find_pairs(folder, args.skip_unpaired) if paired else list_images(folder)
     if cutouts and not backgrounds:
         raise ValueError("--cutouts need --backgrounds to be placed on")
-    size = tuple(args.size) if args.size else None
-    size = tuple(models.describe(args.model, size, args.channels, **options(args))["input_size"])
     mix = Mix(True, backgrounds, cutouts, args.composite, twins=args.consistency > 0)
-    return train, validation, Batches(train, size, args.batch, args.channels, mix, args.seed)
+    batch = args.batch * part[1]
+    batches = Batches(train, tuple(args.size), batch, args.channels, mix, args.seed, args.hard, part)
+    return train, validation, batches
+
+
+def settle(args: argparse.Namespace, init: str | None) -> None:
+    """Fill in the network's settings that were not given: those of the file `init`, else the architecture's own.
+
+    Raises FileNotFoundError, ValueError.
+    """
+    known: dict[str, Any] = cards.read(init).get("architecture") or {} if init else {}
+    if init and args.model not in (None, known.get("name")):
+        raise ValueError(f"{init} is a {known.get('name')}: pass --model {known.get('name')}")
+    args.model = args.model or known.get("name") or DEFAULT_MODEL
+    args.channels = args.channels or known.get("channels") or 3
+    given = options(args)
+    stored = {key: value for key, value in (known.get("options") or {}).items() if key not in given}
+    args.option = [*args.option, *(f"{key}={_text(value)}" for key, value in stored.items())]
+    size = args.size or known.get("input_size")
+    args.size = models.describe(args.model, size and tuple(size), args.channels, **options(args))[
+        "input_size"
+    ]
+    args.rate = args.rate or (5e-4 if init or args.encoder else 1e-3)
 
 
 def open_network(
     args: argparse.Namespace, last: Path | None, batches: Batches
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """The network to train, from a checkpoint, an encoder file or nothing; sets args.rate if unset."""
+    """The network to train, from a checkpoint, an encoder file or nothing. Raises ValueError."""
     architecture = models.describe(args.model, batches.size, args.channels, **options(args))
-    args.rate = args.rate or (5e-4 if args.init or args.encoder else 1e-3)
-    if last or args.init:
-        known = cards.read(last or args.init).get("architecture", {})
-        if known.get("name") != args.model:
-            raise ValueError(
-                f"{last or args.init} is a {known.get('name')}: pass --model {known.get('name')}"
-            )
     if last:
         return models.load(last, **options(args)), architecture
     if args.init:
@@ -67,6 +85,32 @@ def open_network(
     if args.encoder:
         _revive(network, batches, args.seed)
     return network, architecture
+
+
+def make_trainer(args: argparse.Namespace, network: keras.Model, batches: Batches) -> Trainer:
+    """The trainer that the settings describe. Raises FileNotFoundError, ValueError."""
+    timetable = Timetable(
+        args.rate,
+        None if args.minutes else args.epochs,
+        args.minutes,
+        args.schedule,
+        args.freeze,
+        args.patience,
+    )
+    recipe = Recipe(
+        args.decay,
+        args.ema,
+        args.boundary,
+        args.consistency,
+        losses.parse(args.loss),
+        open_teacher(args, batches),
+        args.teach,
+        args.hold,
+        args.accumulate,
+        args.precision,
+        models.encoder_layers(network, args.model) if args.freeze else (),
+    )
+    return Trainer(network, timetable, recipe)
 
 
 def open_teacher(args: argparse.Namespace, batches: Batches) -> keras.Model | None:
@@ -91,15 +135,21 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
-    """The network without what only training needs (an edge head)."""
-    if not architecture["options"].get("edge_head"):
+    """The network without what only training needs: an edge head, half precision, other processes."""
+    policy = keras.config.dtype_policy()
+    shared = getattr(network.weights[0], "_layout", None) is not None
+    if not architecture["options"].get("edge_head") and policy.name == "float32" and not shared:
         return network
-    plain = models.create(
-        architecture["name"],
-        tuple(architecture["input_size"]),
-        architecture["channels"],
-        **_plain(architecture),
-    )
+    keras.config.set_dtype_policy("float32")
+    try:
+        plain = models.create(
+            architecture["name"],
+            tuple(architecture["input_size"]),
+            architecture["channels"],
+            **_plain(architecture),
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
     for layer in plain.layers:
         layer.set_weights(network.get_layer(layer.name).get_weights())
     return plain
@@ -115,6 +165,7 @@ def model_card(
         "batch",
         "rate",
         "decay",
+        "loss",
         "boundary",
         "consistency",
         "hold",
@@ -122,6 +173,11 @@ def model_card(
         "composite",
         "epochs",
         "minutes",
+        "schedule",
+        "freeze",
+        "hard",
+        "accumulate",
+        "precision",
         "seed",
     )
     return {
@@ -132,6 +188,7 @@ def model_card(
         "output": "alpha 0..1",
         "data": {"folders": [Path(f).name for f in folders if f], "note": args.data_note},
         "settings": {key: getattr(args, key) for key in keep},
+        "init": Path(args.init).name if args.init else None,
         "teacher": Path(args.teacher).name if args.teacher else None,
         "epoch": epoch,
         "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources},
@@ -161,6 +218,10 @@ def _number(text: str, option: str) -> float:
         return float(text)
     except ValueError as error:
         raise ValueError(f"--extra {option}: the weight after = is not a number") from error
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _value(text: str) -> Any:

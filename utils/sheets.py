@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,20 +77,38 @@ def on_checkerboard(picture: np.ndarray) -> np.ndarray:
     return over(np.ascontiguousarray(picture[..., :3]), weight, board)
 
 
+CURVES = {
+    "loss": "training loss",
+    "accuracy": "pixel accuracy",
+    "iou": "IoU",
+    "boundary_iou": "Boundary IoU",
+    "rate": "learning rate",
+    "images_per_second": "images a second",
+}
+
+
 def plot_curves(path: str | Path, history: list[dict[str, float]]) -> None:
-    """Loss, IoU, Boundary IoU and learning rate over the epochs, as a PNG."""
-    import matplotlib
+    """The curves of a training over its epochs, as a PNG."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    titles = {"loss": "training loss", "iou": "IoU", "boundary_iou": "Boundary IoU", "rate": "learning rate"}
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), constrained_layout=True)
-    epochs = [row["epoch"] for row in history]
-    for axis, (key, title) in zip(axes.flat, titles.items(), strict=True):
-        axis.plot(epochs, [row[key] for row in history], marker="o", markersize=3)
-        axis.set(title=title, xlabel="epoch")
-        axis.grid(alpha=0.3)
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    draw_curves(figure.subplots(2, 3).flat, {"": history})
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
-    pyplot.close(figure)
+
+
+def draw_curves(axes: Iterable[Any], histories: dict[str, list[dict[str, float]]]) -> None:
+    """One axis a curve, in it one line a training, by name; those without the value are left out."""
+    for axis, (key, title) in zip(axes, CURVES.items(), strict=True):
+        for name, history in histories.items():
+            rows = [row for row in history if key in row]
+            axis.plot(
+                [row["epoch"] for row in rows],
+                [row[key] for row in rows],
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)

@@ -31,7 +31,7 @@ class TorchGraph(keras.Model):
         """The outputs of the graph."""
         inputs = torch.as_tensor(inputs)
         values = {id(self.inputs[0]): inputs.permute(0, 3, 1, 2)}
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half):
             for operation in self.operations:
                 if isinstance(operation, layers.InputLayer):
                     continue
@@ -96,7 +96,8 @@ def _each_channel(layer: Any, x: Tensor, kernel: Tensor, bias: Tensor | None) ->
     weight = kernel.permute(2, 3, 0, 1).flatten(0, 1)[:, None]
     # The gradient of a strided depthwise kernel takes two and a half times as long in bfloat16.
     exact = layer.strides[0] > 1
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.is_autocast_enabled("cpu") and not exact):
+    device = x.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=torch.is_autocast_enabled(device) and not exact):
         x = x.float() if exact else x
         return functional.conv2d(x, weight, bias, layer.strides, padding, layer.dilation_rate, groups)
 

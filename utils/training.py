@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -19,28 +19,50 @@ import numpy as np
 from keras import ops
 
 import models
-from utils import backend
+from utils import backend, losses
 from utils.cli import progress
 from utils.ema import EMA
 from utils.feed import AHEAD, Batches, prefetch
+from utils.hard import Hardness, PhotoLosses
 from utils.losses import SegmentationLoss
-
-WARM_UP = 0.04
-FLOOR = 0.01
-STILL = 0.7  # of the pictures with a prior, those in which nothing moved
+from utils.schedules import Timetable
+from utils.teaching import Teaching
 
 
-def learning_rate(share: float, peak: float) -> float:
-    """Linear warm-up over the first 4 %, then a cosine down to 1 % of the peak; `share` 0..1 done."""
-    if share < WARM_UP:
-        return peak * (share + 1e-3) / WARM_UP
-    done = min((share - WARM_UP) / (1 - WARM_UP), 1.0)
-    return peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+@dataclass
+class Recipe:
+    """How a network is trained, besides when and how fast (`Timetable`).
+
+    `accumulate` batches make one step. `encoder` names the layers that `Timetable.freeze` freezes. `terms` and the
+    others of the loss: `SegmentationLoss`. `precision`: "auto", "float32" or "mixed", see `backend.fast`.
+    """
+
+    decay: float = 0.01
+    ema: float = 0.999
+    boundary: float = 3.0
+    consistency: float = 0.0
+    terms: dict[str, float] = field(default_factory=lambda: losses.parse(losses.DEFAULT))
+    teacher: keras.Model | None = None
+    teach: float = 0.5
+    hold: float = 0.0
+    accumulate: int = 1
+    precision: str = "auto"
+    encoder: tuple[str, ...] = ()
 
 
-def make_optimizer(network: keras.Model, peak: float, decay: float) -> keras.optimizers.Optimizer:
-    """AdamW that decays dense and convolution kernels only: no norms, biases or depthwise kernels."""
-    optimizer = keras.optimizers.AdamW(peak, weight_decay=decay, global_clipnorm=1.0)
+def make_optimizer(
+    network: keras.Model, peak: float, decay: float, accumulate: int = 1
+) -> keras.optimizers.Optimizer:
+    """AdamW that decays dense and convolution kernels only: no norms, biases or depthwise kernels.
+
+    It steps once in `accumulate` batches, by the mean of their gradients.
+    """
+    optimizer = keras.optimizers.AdamW(
+        peak,
+        weight_decay=decay,
+        global_clipnorm=1.0,
+        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+    )
     free = [
         weight
         for layer in network.layers
@@ -58,91 +80,68 @@ def make_optimizer(network: keras.Model, peak: float, decay: float) -> keras.opt
 class Trainer:
     """Trains `network` and keeps what resuming needs.
 
-    `epochs` or `minutes` bound the training; the learning rate follows the share of it that is done.
-    A `teacher` (of the same input size) makes `teach` (0..1) of every target: it sees the very picture the
-    network sees, augmented as it is (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
-    `hold` (0..1) teaches a network with a prior to keep to it where nothing moved, see `held`.
+    Call `train_epoch`, append its row with a "score" to `history`, until `finished`.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        peak: float,
-        decay: float = 0.01,
-        ema: float = 0.999,
-        boundary: float = 3.0,
-        epochs: int | None = None,
-        minutes: float | None = None,
-        consistency: float = 0.0,
-        teacher: keras.Model | None = None,
-        teach: float = 0.5,
-        hold: float = 0.0,
-    ) -> None:
-        self.network, self.peak, self.epochs, self.minutes = network, peak, epochs, minutes
-        self.graph = backend.fast(models.logits(network), half=True)
-        self.optimizer = make_optimizer(network, peak, decay)
-        loss = SegmentationLoss(boundary, consistency=consistency)
-        self.graph.compile(self.optimizer, loss, **backend.compile_flags())
-        self.optimizer.build(self.graph.trainable_variables)
-        if not 0 <= teach <= 1:
-            raise ValueError(f"--teach {teach}: the teacher's share is 0..1")
-        self.teacher, self.teach = teacher, teach
-        if teacher:
-            self.teacher = backend.fast(teacher, half=True)
-            self.teacher.compile(**backend.compile_flags())
-        if not 0 <= hold < 1 or (hold and network.input_shape[3] != 4):
-            raise ValueError(
-                f"--hold {hold}: give 0..1 (1 not included), and --channels 4 for the prior that is held"
-            )
-        self.hold = hold
-        if hold:
-            self.earlier = backend.fast(network, half=True)
-            self.earlier.compile(**backend.compile_flags())
-        self.ema = EMA(network, ema)
+    def __init__(self, network: keras.Model, timetable: Timetable, recipe: Recipe | None = None) -> None:
+        self.network, self.timetable = network, timetable
+        self.recipe = recipe = recipe or Recipe()
+        self.graph = backend.fast(models.logits(network), recipe.precision)
+        self.loss = SegmentationLoss(recipe.boundary, consistency=recipe.consistency, terms=recipe.terms)
+        self.teaching = Teaching(network, recipe.teacher, recipe.teach, recipe.hold, recipe.precision)
+        self.ema = EMA(network, recipe.ema)
+        self.hardness: Hardness | None = None
         self.history: list[dict[str, float]] = []
         self.best = -1.0
         self.seconds = 0.0
+        self._measured = 0  # pictures whose losses each step reports
+        self._compile()
+
+    def _compile(self) -> None:
+        """An optimizer for what is trained now, and a step for it; frozen batch norms keep their statistics."""
+        for name in self.recipe.encoder:
+            self.network.get_layer(name).trainable = not self.timetable.frozen
+        self.optimizer = make_optimizer(
+            self.network, self.timetable.peak, self.recipe.decay, self.recipe.accumulate
+        )
+        self.optimizer.build(self.graph.trainable_variables)
+        self.accumulated = 0  # batches since the last step of the optimizer
+        self._attach()
+
+    def _attach(self) -> None:
+        metrics = [PhotoLosses(self.loss, self._measured)] if self._measured else None
+        self.graph.compile(self.optimizer, self.loss, metrics=metrics, **backend.compile_flags())
 
     @property
     def epoch(self) -> int:
         """Epochs finished."""
         return len(self.history)
 
-    def share(self, step: int, steps: int) -> float:
-        """How much of the training is done, 0..1."""
-        if self.minutes:
-            return min(self.seconds / (60 * self.minutes), 1.0)
-        return min((self.epoch + step / steps) / (self.epochs or 1), 1.0)
-
     @property
     def finished(self) -> bool:
-        """Whether the epochs or the minutes are used up."""
-        return self.share(0, 1) >= 1.0
+        """Whether the epochs or the minutes are used up, or patience is at its end."""
+        return self.timetable.finished(self.epoch, self.seconds, self.history)
 
     def train_epoch(self, batches: Batches, workers: int = 2) -> dict[str, float]:
         """One pass over the photos (less when the minutes run out); returns loss, rate, images/s.
 
         Raises ValueError when the loss is no longer a number.
         """
-        batches.start_epoch(self.epoch)
+        self._prepare(batches)
         losses, began = [], time.perf_counter()
         bar = progress(range(len(batches) * batches.batch), f"epoch {self.epoch + 1}")
         with bar:
-            for step, (pixels, alpha, weights) in enumerate(prefetch(batches, workers)):
+            for step, batch in enumerate(prefetch(batches, workers)):
                 start = time.perf_counter()
-                share = self.share(step, len(batches))
+                done = self.epoch + step / len(batches)
+                share = self.timetable.share(done, self.seconds)
                 if share >= 1.0:
                     break
-                self.optimizer.learning_rate = learning_rate(share, self.peak)
-                target = self.target(pixels, alpha)
-                if self.hold:
-                    rng = np.random.default_rng((batches.seed, self.epoch, step))
-                    pixels, target = self.held(pixels, target, rng)
-                losses.append(float(self.graph.train_on_batch(pixels, target, sample_weight=weights)))
-                if not math.isfinite(losses[-1]):
-                    raise ValueError("the loss is no longer a number: try a lower --rate")
-                self.ema.update()
-                bar.update(len(pixels))
+                if self.timetable.thaw_now(done, self.seconds):
+                    self._compile()
+                self.optimizer.learning_rate = self.timetable.rate(done, self.seconds, self.history)
+                losses.append(self._step(batches, step, *batch))
+                bar.update(batches.batch)
                 self.seconds += time.perf_counter() - start
                 bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}, {self._left(share)} left")
         speed = len(losses) * batches.batch / (time.perf_counter() - began)
@@ -152,33 +151,32 @@ class Trainer:
             "images_per_second": speed,
         }
 
-    def target(self, pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        """What is learnt from a batch: the true alpha [N, H, W, 1], mixed with the teacher's if there is one."""
-        if self.teacher is None:
-            return alpha
-        taught = self.teacher.predict_on_batch(pixels[..., : self.teacher.input_shape[3]])
-        return (1 - self.teach) * alpha + self.teach * np.asarray(taught, np.float32)
+    def _prepare(self, batches: Batches) -> None:
+        """Shuffle for the next epoch; where hard photos are shown more often, see that each loss is known."""
+        if batches.hard and self.hardness is None:
+            self.hardness = Hardness(len(batches.pairs))
+        if batches.hard and not self._measured:
+            self._measured = batches.batch
+            self._attach()
+        batches.start_epoch(self.epoch, self.hardness.hardest() if self.hardness else None)
 
-    def held(
-        self, pixels: np.ndarray, target: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """In most pictures that have a prior, make it the network's own alpha of the frame before in a still scene.
-
-        That frame is the picture with a camera's other grain and exposure. What flickers between the two is
-        damped, as `hold` of the target is that alpha; priors that moved or are blank keep the truth as their target.
-        """
-        rows = np.flatnonzero((pixels[..., 3].max((1, 2)) > 0) & (rng.random(len(pixels)) < STILL))
-        before = pixels.copy()
-        shape = (len(pixels), 1, 1, 1)
-        grain = rng.standard_normal(before[..., :3].shape, np.float32) * rng.uniform(0.5, 4, shape)
-        light = rng.normal(1, 0.02, shape)
-        before[..., :3] = np.clip(before[..., :3] * light + grain, 0, 255)
-        alpha = self.earlier.predict_on_batch(before)
-        alpha = np.asarray(alpha[0] if isinstance(alpha, list) else alpha, np.float32)
-        pixels, target = pixels.copy(), target.copy()
-        pixels[rows, ..., 3] = 255 * alpha[rows, ..., 0]
-        target[rows] = (1 - self.hold) * target[rows] + self.hold * alpha[rows]
-        return pixels, target
+    def _step(
+        self, batches: Batches, step: int, pixels: np.ndarray, alpha: np.ndarray, weights: np.ndarray
+    ) -> float:
+        """Learn from one batch; returns its loss."""
+        rng = np.random.default_rng((batches.seed, self.epoch, step))
+        pixels, target = self.teaching.batch(pixels, alpha, rng)
+        found = self.graph.train_on_batch(pixels, target, sample_weight=weights)
+        loss = float(found[0] if self._measured else found)
+        if not math.isfinite(loss):
+            raise ValueError("the loss is no longer a number: try a lower --rate")
+        if self.hardness:
+            own = batches.shows_photo(step)
+            self.hardness.update(batches.chosen(step)[own], np.atleast_1d(found[1])[: len(own)][own])
+        self.accumulated = (self.accumulated + 1) % self.recipe.accumulate
+        if not self.accumulated:
+            self.ema.update()
+        return loss
 
     def _left(self, share: float) -> str:
         minutes = self.seconds * (1 / max(share, 1e-6) - 1) / 60
@@ -193,7 +191,11 @@ class Trainer:
             "best": self.best,
             "seconds": self.seconds,
             "ema_steps": self.ema.steps,
+            "thawed": self.timetable.thawed,
+            "accumulated": self.accumulated,
         }
+        if self.hardness:
+            arrays["hardness"] = self.hardness.losses
         arrays["notes"] = np.array(json.dumps(notes))
         data = io.BytesIO()
         np.savez(data, **arrays)
@@ -203,6 +205,13 @@ class Trainer:
         """Go on from `state` (the network's weights are loaded already). Raises ValueError, KeyError."""
         with np.load(io.BytesIO(state), allow_pickle=False) as arrays:
             notes: dict[str, Any] = json.loads(str(arrays["notes"]))
+            if notes.get("thawed"):
+                self.timetable.thawed = tuple(notes["thawed"])
+                self._compile()
+            if "hardness" in arrays:
+                self.hardness = Hardness(len(arrays["hardness"]))
+                self.hardness.losses[:] = arrays["hardness"]
+            self.accumulated = notes.get("accumulated", 0)
             for i, variable in enumerate(self.optimizer.variables):
                 variable.assign(arrays[f"optimizer_{i}"])
             count = len(self.network.weights)
@@ -237,24 +246,3 @@ def step_times(
         results.append((first, timed(itertools.islice(stream, steps))))
         stream.close()
     return results
-
-
-class TensorBoardLog:
-    """Scalars for TensorBoard, written by its own package so that TensorFlow is not needed."""
-
-    def __init__(self, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        self._writer = EventFileWriter(str(folder))
-
-    def write(self, values: dict[str, float], step: int) -> None:
-        """One point a value. Raises OSError (full disk)."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        try:
-            self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
-            self._writer.flush()
-        except Exception as error:  # TensorFlow writes where it is installed, with errors of its own
-            raise OSError(f"the TensorBoard log cannot be written: {error}") from error
