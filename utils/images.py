@@ -83,24 +83,31 @@ def read_mask(path: str | Path) -> np.ndarray:
     Soft values stay as they are (divided by the type's maximum, never by the picture's); only a
     mask whose largest value is 1 is taken as 0/1. Raises ImageError.
     """
+    return mask_values(open_upright(path))
+
+
+def open_upright(path: str | Path) -> Image.Image:
+    """The decoded file in Pillow's own mode (palette, 16 bit, ...), EXIF turned. Raises ImageError."""
     with _open(path) as picture:
-        picture = _load(path, picture)
-        if "transparency" in picture.info:  # a cut-out saved with a palette
-            picture = picture.convert("RGBA")
-        if picture.mode in ("RGBA", "LA", "PA"):
-            alpha = np.asarray(picture.getchannel("A"))
-            values = alpha if alpha.min() < 255 else np.asarray(picture.convert("L"))
-        elif picture.mode == "P":
-            indices = np.asarray(picture)
-            values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
-        elif picture.mode.startswith(("I", "F")):
-            values = np.asarray(picture)
-            top = (
-                1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
-            )
-            return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
-        else:
-            values = np.asarray(picture.convert("L"))
+        return _load(path, picture)
+
+
+def mask_values(picture: Image.Image) -> np.ndarray:
+    """What `read_mask` returns, from a decoded picture."""
+    if "transparency" in picture.info:  # a cut-out saved with a palette
+        picture = picture.convert("RGBA")
+    if picture.mode in ("RGBA", "LA", "PA"):
+        alpha = np.asarray(picture.getchannel("A"))
+        values = alpha if alpha.min() < 255 else np.asarray(picture.convert("L"))
+    elif picture.mode == "P":
+        indices = np.asarray(picture)
+        values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
+    elif picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
+        top = 1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
+        return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
+    else:
+        values = np.asarray(picture.convert("L"))
     return values.astype(np.float32) / (1.0 if values.max() == 1 else 255.0)
 
 
