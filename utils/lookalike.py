@@ -177,5 +177,5 @@ def _likeness(a: np.ndarray, b: np.ndarray, crop: tuple, mirrored: bool) -> floa
     except cv2.error:  # it did not converge
         return likeness
     turned = max(abs(warp[0, 1]), abs(warp[1, 0]))
-    slight = turned < 0.05 and 0.75 < min(warp[0, 0], warp[1, 1]) and max(warp[0, 0], warp[1, 1]) < 1.1
+    slight = turned < 0.05 and min(warp[0, 0], warp[1, 1]) > 0.75 and max(warp[0, 0], warp[1, 1]) < 1.1
     return max(likeness, float(fit)) if slight else likeness
