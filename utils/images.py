@@ -44,11 +44,24 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) after EXIF rotation, read from the header alone. Raises ImageError."""
     with _open(path) as picture:
         width, height = picture.size
+    return (width, height) if exif_orientation(path) >= 5 else (height, width)
+
+
+def exif_orientation(path: str | Path) -> int:
+    """How the picture is turned when shown: 1 (as stored) to 8, by the EXIF standard. Raises ImageError."""
+    with _open(path) as picture:
         try:
-            turned = picture.getexif().get(0x0112, 1) >= 5
+            number = picture.getexif().get(0x0112, 1)
         except Exception as error:  # a PNG is searched for EXIF to its end, which may be missing
             raise ImageError(f"{path}: damaged or truncated picture") from error
-    return (width, height) if turned else (height, width)
+    return number if number in range(1, 9) else 1
+
+
+def turned(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """A stored picture [H, W, ...] as EXIF `orientation` wants it shown; 1 changes nothing."""
+    picture = picture.swapaxes(0, 1) if orientation >= 5 else picture
+    picture = picture[::-1] if orientation in (3, 4, 7, 8) else picture
+    return np.ascontiguousarray(picture[:, ::-1] if orientation in (2, 3, 6, 7) else picture)
 
 
 def read_image(path: str | Path, at_least: int | None = None) -> np.ndarray:

@@ -78,15 +78,12 @@ def look(frame: np.ndarray) -> Look | None:
     return Look(bits @ _WEIGHTS, cv2.resize(grey, (SIGNATURE, SIGNATURE), interpolation=cv2.INTER_AREA))
 
 
-def groups(looks: list[Look | None]) -> list[list[Match]]:
+def groups(looks: list[Look | None], same: list[tuple[int, int]] | None = None) -> list[list[Match]]:
     """Photos that hang together: for each group the matches that join it, the best first; largest group first.
 
-    Numbers are places in `looks`. A group of n photos is joined by n - 1 matches. A bucket with more than 256
+    Numbers are places in `looks`; `same` are pairs known to be copies. A group of n photos is joined by n - 1 matches. A bucket with more than 256
     photos (a standing camera) is compared with 256 of them: enough to see that they belong together.
     """
-    numbers = np.array([i for i, one in enumerate(looks) if one is not None], np.int64)
-    if len(numbers) < 2:
-        return []
     parent = list(range(len(looks)))
 
     def root(number: int) -> int:
@@ -94,9 +91,13 @@ def groups(looks: list[Look | None]) -> list[list[Match]]:
             parent[number] = number = parent[parent[number]]
         return number
 
-    joins = []
-    for first, second, query in _candidates(np.stack([looks[i].hashes for i in numbers])):
-        a, b = int(numbers[first]), int(numbers[second])
+    joins = [Match(first, second, 1.0, False) for first, second in same or []]
+    for match in joins:
+        parent[root(match.first)] = root(match.second)
+    numbers = [place for place, one in enumerate(looks) if one is not None]
+    hashes = np.array([looks[place].hashes for place in numbers], np.uint64).reshape(-1, len(CROPS))
+    for first, second, query in _candidates(hashes):
+        a, b = numbers[first], numbers[second]
         if root(a) == root(b):
             continue
         crop, mirrored = CROPS[query // 2], bool(query % 2)

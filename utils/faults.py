@@ -1,0 +1,329 @@
+"""What can be wrong with a dataset: each check a short function on the records of utils/survey.py."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from utils import lookalike
+
+if TYPE_CHECKING:
+    from utils.survey import Listing, Record
+
+WRONG, UNTIDY, NOTE = "wrong", "untidy", "note"
+TINY = 0.005  # of the picture: some 15 pixels across where the network looks
+SOMEBODY = 0.02  # of the picture: less may be a false alarm of the network
+AGREES, DISAGREES = 0.7, 0.3  # IoU of mask and network
+RARE = 0.05
+KEPT_FIRST = ("test", "val", "train", "")  # of copies in several parts, the one in the first of these stays
+
+
+class Item(NamedTuple):
+    """One case: what to call it, its pair (and the one it is compared with), a remark, how bad (sorts)."""
+
+    name: str
+    records: tuple[Record, ...] = ()
+    remark: str = ""
+    badness: float = 0.0
+
+
+class Kind(NamedTuple):
+    """`level`: "wrong" (training would learn it), "untidy" (this toolkit copes, others do not) or "note"."""
+
+    level: str
+    title: str
+    why: str
+    remedy: str
+
+
+@dataclass
+class Finding:
+    """All cases of one kind, worst first. `mended`: whether --fix repairs them or leaves them out."""
+
+    key: str
+    items: list[Item] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.key]
+
+
+FIX = "--fix "
+KINDS = {
+    "unreadable": Kind(WRONG, "file cannot be read", "training would stop at it.", FIX + "leaves the pair out."),
+    "unpaired": Kind(
+        WRONG, "file without a partner of the same name", "it cannot be used.",
+        "Add the partner, or let " + FIX + "leave it out.",
+    ),
+    "twice": Kind(
+        WRONG, "second file of the same name", "nothing says which of them belongs to its partner.",
+        FIX + "leaves the second out.",
+    ),
+    "turned": Kind(
+        WRONG, "photo turned by EXIF, mask not turned", "the mask lies across the person.", FIX + "turns the mask.",
+    ),
+    "size": Kind(
+        WRONG, "mask of another size than its photo", "training refuses it.",
+        FIX + "resizes the mask where the aspect is the same, and leaves out the rest.",
+    ),
+    "ignore": Kind(
+        WRONG, "person is 1, and 255 is an outline to be ignored", "read as 0 to 255 only the outline is left.",
+        FIX + "gives each pixel of the outline to the nearer side.",
+    ),
+    "channel": Kind(
+        WRONG, "mask in colour or in one channel", "read as grey the person is dim or lost.",
+        FIX + "writes grey where it is clear which colour is the person.",
+    ),
+    "labels": Kind(
+        WRONG, "mask of class numbers", "read as 0 to 255 everything is background.",
+        FIX + "keeps the class that the network sees as the person.",
+    ),
+    "palette_misread": Kind(
+        WRONG, "palette PNG whose colours do not read as 0 and 255", "the person comes out grey.",
+        FIX + "writes grey where it is clear which label is the person.",
+    ),
+    "inverted": Kind(
+        WRONG, "inverted mask", "it teaches that the wall is the person.",
+        FIX + "turns it back where shape and network agree, and leaves out the rest.",
+    ),
+    "empty": Kind(
+        WRONG, "empty mask", "if somebody is in the photo it teaches to miss people.",
+        FIX + "leaves out those on whose photo the network sees somebody.",
+    ),
+    "full": Kind(
+        WRONG, "mask that covers the whole photo", "it teaches that everything is the person.", FIX + "leaves it out.",
+    ),
+    "off": Kind(
+        WRONG, "mask not on the person", "mask and network hardly overlap: another photo's mask, or nobody's.",
+        "Look at each; " + FIX + "leaves them out.",
+    ),
+    "same_mask": Kind(
+        WRONG, "one mask for several photos", "it can fit only one of them.",
+        FIX + "keeps those that the network agrees with.",
+    ),
+    "copies_across": Kind(
+        WRONG, "same photo in two parts", "the validation score rewards knowing it by heart.",
+        FIX + "keeps it in the held-out part only.",
+    ),
+    "leak": Kind(
+        WRONG, "nearly the same photo in two parts", "the validation score rewards knowing it by heart.",
+        FIX + "keeps it in the held-out part only.",
+    ),
+    "copies": Kind(
+        UNTIDY, "same photo twice", "it counts double, and if the masks differ one of them is wrong.",
+        FIX + "keeps one.",
+    ),
+    "zero_one": Kind(
+        UNTIDY, "mask 0/1 instead of 0/255", "read right here, black everywhere else.", FIX + "writes 0/255.",
+    ),
+    "palette": Kind(
+        UNTIDY, "palette PNG", "read right here; other tools read label numbers or colours.", FIX + "writes grey.",
+    ),
+    "alpha": Kind(
+        UNTIDY, "mask in the alpha channel", "read right here; other tools read the colours.", FIX + "writes grey.",
+    ),
+    "turn_unsure": Kind(
+        NOTE, "photo turned by EXIF, and the sizes do not tell whether the mask is", "it may lie upside down.",
+        "Look at one, or run with the network.",
+    ),
+    "near": Kind(
+        NOTE, "nearly the same photo within a part", "fine for training; it counts double.",
+        "Without a val folder, train.py may put one on either side: make one.",
+    ),
+    "nobody": Kind(NOTE, "empty mask, and the network sees nobody", "fine against false alarms.", "Nothing to do."),
+    "tiny": Kind(
+        NOTE, "person smaller than 0.5 % of the photo", "the network sees it as a few pixels.",
+        "Crop (utils/face_crop.py) or leave out, unless you want such.",
+    ),
+    "mixed": Kind(
+        NOTE, "soft and hard masks mixed", "the edges teach two habits; these are the rarer kind.",
+        "Nothing to do if the kinds come from different sources.",
+    ),
+    "same_name": Kind(
+        NOTE, "one name for different photos in two parts", "harmless, but confusing in reports.", "Rename one.",
+    ),
+}  # fmt: skip
+
+
+def find(found: Listing, families: list[list[int]] | None = None) -> list[Finding]:
+    """All faults of a listing that was surveyed, worst first. `families`: see `same_photos`."""
+    records = found.records
+    families = same_photos(records) if families is None else families
+    cases: dict[str, list[Item]] = defaultdict(list)
+    cases["unpaired"] = [
+        Item(f"{part}/{path.parent.name}/{path.name}".lstrip("/")) for part, path in found.lonely
+    ]
+    cases["twice"] = [
+        Item(f"{part}/{path.parent.name}/{path.name}".lstrip("/")) for part, path in found.twice
+    ]
+    for record in records:
+        for check in CHECKS:
+            fault = check(record)
+            if fault:
+                key, remark, badness = fault
+                cases[key].append(Item(record.name, (record,), remark, badness))
+                break  # what follows from a fault is not another one
+    for check in (_copies, _same_masks):
+        for key, items in check(records, families).items():
+            cases[key] += items
+    cases["mixed"], cases["same_name"] = _mixed(records), _same_names(records, cases)
+    findings = [Finding(key, sorted(items, key=_worst)) for key, items in cases.items() if items]
+    rank = list(KINDS)
+    levels = (WRONG, UNTIDY, NOTE)
+    return sorted(findings, key=lambda f: (levels.index(f.kind.level), -len(f.items), rank.index(f.key)))
+
+
+def same_photos(records: list[Record]) -> list[list[int]]:
+    """Places in `records` of photos that are the same or nearly so, and the matches that say it."""
+    by_digest: dict[bytes, int] = {}
+    known = []
+    for place, record in enumerate(records):
+        if record.image_digest:
+            first = by_digest.setdefault(record.image_digest, place)
+            known += [(first, place)] if first != place else []
+    return [
+        sorted({n for match in group for n in (match.first, match.second)})
+        for group in lookalike.groups([record.look for record in records], known)
+    ]
+
+
+Fault = tuple[str, str, float]
+
+
+def unreadable(record: Record) -> Fault | None:
+    return ("unreadable", record.broken, 0.0) if record.broken else None
+
+
+def wrong_values(record: Record) -> Fault | None:
+    """How the mask is held: labels, palettes, channels."""
+    if not record.held:
+        return None
+    key = "palette_misread" if record.held == "palette" and record.misread else record.held
+    by = "" if record.known else "not clear which is the person"
+    return key, f"the person is {record.person}" if record.person else by, float(not record.known)
+
+
+def wrong_size(record: Record) -> Fault | None:
+    """A mask that must be turned or resized to fit."""
+    sizes = "mask {1}x{0}, photo {3}x{2}".format(*record.mask_size, *record.size)
+    if record.turn != 1:
+        return "turned", sizes if record.turn else f"{sizes}, not clear which way", 1.0 - bool(record.turn)
+    if record.size != record.mask_size:
+        return (
+            "size",
+            sizes,
+            abs(1 - record.mask_size[0] * record.size[1] / record.mask_size[1] / record.size[0]),
+        )
+    unsure = (
+        record.orientation > 1 and record.iou is None and (record.orientation < 5 or len({*record.size}) == 1)
+    )
+    return ("turn_unsure", "", 0.0) if unsure else None
+
+
+def wrong_side(record: Record) -> Fault | None:
+    """Empty, full and inverted masks, by shape and, where it looked, by the network."""
+    if record.shape == "empty":
+        if record.seen is None:
+            return "empty", "", 0.0
+        sees = f"the network sees a person on {record.seen:.0%}"
+        return ("empty", sees, record.seen) if record.seen > SOMEBODY else ("nobody", "", 0.0)
+    if record.shape == "full":
+        return None if record.iou is not None and record.iou > AGREES else ("full", "", 0.0)
+    if record.iou is None or record.iou_inverse is None:
+        return ("inverted", "by its shape", 0.0) if record.shape else None
+    witnessed = record.iou_inverse > AGREES and record.iou < DISAGREES
+    if not witnessed and not (record.shape and record.iou_inverse > record.iou):
+        return None
+    by = (
+        "by shape and network"
+        if witnessed and record.shape
+        else "by the network"
+        if witnessed
+        else "by its shape"
+    )
+    return "inverted", f"{by}: IoU {record.iou:.2f}, turned over {record.iou_inverse:.2f}", record.iou_inverse
+
+
+def off_person(record: Record) -> Fault | None:
+    """A mask that hardly overlaps with what the network sees, where both say that somebody is there."""
+    if record.iou is None or record.share is None or record.iou >= OFF:
+        return None
+    if record.share < SOMEBODY or record.seen < SOMEBODY:
+        return None
+    return "off", f"IoU {record.iou:.2f} with the network", 1 - record.iou
+
+
+def tiny(record: Record) -> Fault | None:
+    if record.share is None or record.shape or record.share >= TINY:
+        return None
+    return "tiny", f"{record.share:.2%} of the photo", -record.share
+
+
+OFF = 0.3
+CHECKS: list[Callable[[Record], Fault | None]] = [
+    unreadable, wrong_values, wrong_size, wrong_side, off_person, tiny,
+]  # fmt: skip
+
+
+def _copies(records: list[Record], families: list[list[int]]) -> dict[str, list[Item]]:
+    """Photos that are the same or nearly so, across parts and within; each beside the one that stays."""
+    cases: dict[str, list[Item]] = defaultdict(list)
+    for family in families:
+        members = sorted((records[place] for place in family), key=lambda r: KEPT_FIRST.index(r.part))
+        stays: list[Record] = []
+        for record in members:
+            twin = next((r for r in stays if r.image_digest and r.image_digest == record.image_digest), None)
+            other = twin or (stays[0] if stays else None)
+            if other is not None:
+                across = record.part != members[0].part
+                key = ("copies_across" if twin else "leak") if across else "copies" if twin else "near"
+                cases[key].append(Item(record.name, (record, other), f"as {other.name}"))
+            if record.part == members[0].part:
+                stays.append(record)
+    return cases
+
+
+def _same_masks(records: list[Record], families: list[list[int]]) -> dict[str, list[Item]]:
+    """Byte-identical masks of photos that are not the same."""
+    family = {place: number for number, group in enumerate(families) for place in group}
+    sharing: dict[bytes, list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        if record.mask_digest and record.shape not in ("empty", "full") and not record.broken:
+            sharing[record.mask_digest].append(place)
+    items = []
+    for places in sharing.values():
+        if len({family.get(place, -1 - place) for place in places}) > 1:
+            first = records[places[0]]
+            for place in places:
+                other = first if place != places[0] else records[places[1]]
+                items.append(Item(records[place].name, (records[place], other), f"mask of {other.name}"))
+    return {"same_mask": items}
+
+
+def _mixed(records: list[Record]) -> list[Item]:
+    judged = [record for record in records if record.share is not None and not record.shape]
+    soft = sum(record.soft for record in judged)
+    if not RARE * len(judged) <= soft <= (1 - RARE) * len(judged):
+        return []
+    rarer = soft <= len(judged) / 2
+    return [
+        Item(record.name, (record,), "soft" if record.soft else "hard")
+        for record in judged
+        if record.soft == rarer
+    ]
+
+
+def _same_names(records: list[Record], cases: dict[str, list[Item]]) -> list[Item]:
+    copies = {item.name for key in ("copies_across", "leak") for item in cases[key]}
+    counts = Counter(record.stem for record in records)
+    return [
+        Item(record.name, (record,))
+        for record in records
+        if counts[record.stem] > 1 and record.part == "train" and record.name not in copies
+    ]
+
+
+def _worst(item: Item) -> tuple[float, str]:
+    return -item.badness, item.name
