@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ WRONG, UNTIDY, NOTE = "wrong", "untidy", "note"
 TINY = 0.005  # of the picture: some 15 pixels across where the network looks
 SOMEBODY = 0.02  # of the picture: less may be a false alarm of the network
 AGREES, DISAGREES = 0.7, 0.3  # IoU of mask and network
+OFF = 0.3
 RARE = 0.05
 KEPT_FIRST = ("test", "val", "train", "")  # of copies in several parts, the one in the first of these stays
 
@@ -159,12 +159,8 @@ def find(found: Listing, families: list[list[int]] | None = None) -> list[Findin
         Item(f"{part}/{path.parent.name}/{path.name}".lstrip("/")) for part, path in found.twice
     ]
     for record in records:
-        for check in CHECKS:
-            fault = check(record)
-            if fault:
-                key, remark, badness = fault
-                cases[key].append(Item(record.name, (record,), remark, badness))
-                break  # what follows from a fault is not another one
+        for key, remark, badness in of_record(record):
+            cases[key].append(Item(record.name, (record,), remark, badness))
     for check in (_copies, _same_masks):
         for key, items in check(records, families).items():
             cases[key] += items
@@ -189,11 +185,24 @@ def same_photos(records: list[Record]) -> list[list[int]]:
     ]
 
 
-Fault = tuple[str, str, float]
+Fault = tuple[str, str, float]  # a key of KINDS, a remark, how bad
 
 
-def unreadable(record: Record) -> Fault | None:
-    return ("unreadable", record.broken, 0.0) if record.broken else None
+def of_record(record: Record) -> list[Fault]:
+    """What is wrong with one pair alone; what only follows from another fault is not named."""
+    if record.broken:
+        return [("unreadable", record.broken, 0.0)]
+    found = [wrong_values(record), wrong_size(record)]
+    fits = record.turn > 1 or same_aspect(record.size, record.mask_size)
+    if record.known and record.turn and fits:
+        found.append(wrong_side(record) or off_person(record) or tiny(record))
+    return [fault for fault in found if fault]
+
+
+def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one is the other made smaller, to within a pixel of rounding or one in a hundred."""
+    scale = other[0] / size[0]
+    return abs(size[1] * scale - other[1]) <= max(1, 0.01 * other[1], scale)
 
 
 def wrong_values(record: Record) -> Fault | None:
@@ -259,12 +268,6 @@ def tiny(record: Record) -> Fault | None:
     if record.share is None or record.shape or record.share >= TINY:
         return None
     return "tiny", f"{record.share:.2%} of the photo", -record.share
-
-
-OFF = 0.3
-CHECKS: list[Callable[[Record], Fault | None]] = [
-    unreadable, wrong_values, wrong_size, wrong_side, off_person, tiny,
-]  # fmt: skip
 
 
 def _copies(records: list[Record], families: list[list[int]]) -> dict[str, list[Item]]:

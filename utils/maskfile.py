@@ -52,7 +52,7 @@ def examine(picture: Image.Image) -> Held:
 
 def labels_in(values: np.ndarray) -> list[int]:
     """The values of uint8 [H, W] that occur."""
-    return np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256])[:, 0]).tolist()
+    return np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()).tolist()
 
 
 def thin(region: np.ndarray) -> bool:

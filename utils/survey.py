@@ -18,6 +18,7 @@ import numpy as np
 
 from utils import cli, dataset, lookalike, maskfile, metrics
 from utils.dataset import MASK_FOLDERS, DatasetError
+from utils.faults import same_aspect
 from utils.images import (
     ImageError,
     exif_orientation,
@@ -141,12 +142,6 @@ def look_at(record: Record, network: Segmenter | None, asked: bool, lock: Any) -
     if alpha is not None and held.meant is not None and record.turn:
         mask = resize(turned(held.meant, record.turn), *small).astype(np.float32) / 255
         record.iou, record.iou_inverse = metrics.iou(alpha, mask), metrics.iou(alpha, 1 - mask)
-
-
-def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one is the other made smaller, to within a pixel of rounding or one in a hundred."""
-    scale = other[0] / size[0]
-    return abs(size[1] * scale - other[1]) <= max(1, 0.01 * other[1], scale)
 
 
 def meant_mask(record: Record) -> np.ndarray | None:
