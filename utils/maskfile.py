@@ -16,6 +16,12 @@ from utils.images import mask_values, to_uint8
 
 IGNORE = 255
 MOST_LABELS = 8
+MISREAD = {  # what training would make nothing sensible of, in words
+    "ignore": "labels with 255 for pixels to be ignored",
+    "channel": "in colour or in one channel",
+    "labels": "class numbers",
+    "palette": "colours of a palette",
+}
 VOC_PERSON = (192, 128, 128)  # of the palette of Pascal VOC's class PNGs, label 15
 
 

@@ -25,7 +25,7 @@ def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches
     for text in args.extra:
         folder, _, weight = text.partition("=")
         train += dataset.find_pairs(folder, args.skip_unpaired, _number(weight or "1", text))
-    for warning in dataset.check(train + validation):
+    for warning in dataset.check(train, held=validation):
         print(f"warning: {warning}")
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []
     if args.backgrounds and not backgrounds:

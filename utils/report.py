@@ -115,7 +115,7 @@ def _thumbnail(key: str, item: Item, network: Segmenter | None) -> np.ndarray | 
         record = item.records[0]
         photo = _photo(record)
         pictures = [photo, _mask(record)]
-        if network and key in ("off", "inverted", "empty", "full"):
+        if network and key in ("off", "disputed", "inverted", "empty", "full"):
             pictures.append(_grey(network(photo)))
         return _row(pictures)
     except (ImageError, OSError):

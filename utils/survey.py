@@ -60,6 +60,7 @@ class Record:
     iou: float | None = None  # of mask and network
     iou_inverse: float | None = None
     seen: float | None = None  # share of the picture that the network takes for a person
+    sure: float = 0.0  # share of that on which it hardly doubts
     turn: int = 1  # EXIF number by which the mask must be turned; 0: it must, but how is unknown
     image_digest: bytes = b""
     mask_digest: bytes = b""
@@ -135,13 +136,14 @@ def look_at(record: Record, network: Segmenter | None, asked: bool, lock: Any) -
     if network and (asked or suspect):
         with lock:
             alpha = resize(network(frame), *small)
-        record.seen = float(alpha.mean())
+        record.seen = float((alpha > 0.5).mean())
+        record.sure = float((alpha > 0.9).mean()) / record.seen if record.seen else 1.0
     if held.meant is None:
         held = _by_witness(record, held, alpha, small)
     record.turn = _turn(record, held.meant, alpha, small)
     if alpha is not None and held.meant is not None and record.turn:
         mask = resize(turned(held.meant, record.turn), *small).astype(np.float32) / 255
-        record.iou, record.iou_inverse = metrics.iou(alpha, mask), metrics.iou(alpha, 1 - mask)
+        record.iou, record.iou_inverse = float(metrics.iou(alpha, mask)), float(metrics.iou(alpha, 1 - mask))
 
 
 def meant_mask(record: Record) -> np.ndarray | None:
