@@ -77,8 +77,18 @@ def repair(found: Listing, findings: list[Finding], out: Path) -> dict[str, int]
 
 def make_plans(found: Listing, findings: list[Finding]) -> dict[int, Plan]:
     """The plan of each record, by its id()."""
-    shared = {id(i.records[0]): i.remark for f in findings if f.key == "same_mask" for i in f.items}
-    plans = {id(record): _plan(record, shared.get(id(record), "")) for record in found.records}
+    shared = {id(i.records[0]): i for f in findings if f.key == "same_mask" for i in f.items}
+    owner: dict[bytes, Record] = {}  # of the photos that share a mask the one it suits best
+    for item in shared.values():
+        record = item.records[0]
+        if (record.iou or 0) > max(
+            AGREES, owner[record.mask_digest].iou if record.mask_digest in owner else 0
+        ):
+            owner[record.mask_digest] = record
+    plans = {}
+    for record in found.records:
+        foreign = id(record) in shared and owner.get(record.mask_digest) is not record
+        plans[id(record)] = _plan(record, shared[id(record)].remark if foreign else "")
     # Copies come last: one whose twin was left out is the only one there is.
     for finding in findings:
         if finding.key not in ("copies", "copies_across", "leak"):
@@ -110,7 +120,7 @@ def _plan(record: Record, shares_mask: str) -> Plan:
         return Plan(f"mask not on the person: {remarks['off']}")
     if "empty" in remarks and record.seen is not None:
         return Plan(f"empty mask, but {remarks['empty']}")
-    if shares_mask and not agrees:
+    if shares_mask:
         return Plan(f"{shares_mask}, and nothing shows that it belongs here")
     changes = [(VALUES[record.held], record.held)] if record.held else []
     if record.turn != 1:
