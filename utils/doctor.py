@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 from utils import cli, faults, repair, report, segmenter, survey
-from utils.faults import NOTE, Finding
+from utils.faults import Finding
 from utils.files import write_json
+from utils.kinds import NOTE
 
 NAMED = 3
 MODEL = Path(__file__).resolve().parent.parent / "checkpoints/live_int8.tflite"

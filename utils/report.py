@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from utils import survey
-from utils.faults import NOTE, Finding, Item
+from utils.faults import Finding, Item
 from utils.files import write_text
 from utils.images import ImageError, encode, read_image, read_mask, resize, to_uint8
+from utils.kinds import NOTE
 from utils.segmenter import Segmenter
 from utils.sheets import side_by_side
 from utils.survey import Listing, Record
