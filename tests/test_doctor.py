@@ -295,6 +295,48 @@ def test_without_a_witness_nothing_is_guessed(
     assert not mask(tmp_path / "out").exists()
 
 
+class Decoded:
+    """A picture out of another layout than files in folders."""
+
+    def __init__(self, values: np.ndarray, name: str) -> None:
+        self.values, self.name = values, name
+
+    def read(self) -> np.ndarray:
+        return self.values
+
+    def size(self) -> tuple[int, int]:
+        return self.values.shape[:2]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def test_another_layout_is_judged_by_its_pictures(
+    tmp_path: Path, examine: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {seed: portraits.portrait(seed, *SIZE) for seed in TRAIN}
+    drawn[9] = drawn[9][0], 1 - drawn[9][1]
+    pairs = [
+        dataset.Pair(f"n{seed}", Decoded(image, f"{seed} of photos"), Decoded(alpha, f"{seed} of masks"))
+        for seed, (image, alpha) in drawn.items()
+    ]
+    asked = []
+
+    def open_dataset(folder: Path, skip_unpaired: bool, layout: str) -> tuple[list, list]:
+        asked.append(layout)
+        return pairs[:-2], pairs[-2:]
+
+    monkeypatch.setattr(dataset, "open_dataset", open_dataset)
+    (tmp_path / "odd").mkdir()
+    code, found = examine(
+        tmp_path / "odd", "--layout", "npy", "--fix", tmp_path / "out", "--report", tmp_path / "r.html"
+    )
+    assert (asked, code, found) == (["npy"], 1, {"inverted": {"train/n9"}})
+    monkeypatch.undo()
+    np.testing.assert_allclose(read_mask(tmp_path / "out/train/masks/n9.png"), 1 - drawn[9][1], atol=1 / 255)
+    np.testing.assert_array_equal(read_image(tmp_path / "out/val/images/n22.png"), drawn[22][0])
+
+
 def test_two_faults_in_one_mask(work: Path, examine: Callable, tmp_path: Path) -> None:
     truth = read_mask(mask(work))
     remask(work, lambda values: 1 - hard(values))
@@ -394,7 +436,7 @@ def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 40_000  # KB; the 44 photos more are 140 MB
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(1, 9))
 def test_turned_as_pillow_turns(number: int, height: int, width: int) -> None:
     values = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
@@ -410,7 +452,7 @@ def textured(seed: int) -> np.ndarray:
     return cv2.addWeighted(portraits.portrait(seed, *SIZE)[0], 0.5, blotches, 0.5, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(0, 500), st.floats(0, 0.09), st.floats(0, 0.09), st.floats(0.4, 2), st.booleans())
 def test_copies_are_recognised_and_strangers_not(
     seed: int, left: float, top: float, scale: float, flip: bool
@@ -431,7 +473,7 @@ def test_few_pairs_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(compared) < 0.01 * 300 * 299 / 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(1, 6), st.integers(0, 100))
 def test_ignored_pixels_go_to_the_nearer_side(width: int, seed: int) -> None:
     person = hard(to_bytes(portraits.portrait(seed)[1]))

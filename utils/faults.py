@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Finding:
-    """All cases of one kind, worst first. `mended`: whether --fix repairs them or leaves them out."""
+    """All cases of one kind, worst first."""
 
     key: str
     items: list[Item] = field(default_factory=list)
@@ -115,7 +115,8 @@ def wrong_size(record: Record) -> Fault | None:
     """A mask that must be turned or resized to fit."""
     sizes = "mask {1}x{0}, photo {3}x{2}".format(*record.mask_size, *record.size)
     if record.turn != 1:
-        return "turned", sizes if record.turn else f"{sizes}, not clear which way", 1.0 - bool(record.turn)
+        remark = sizes if record.mask_size != record.size else "same size; the network sees it turned"
+        return "turned", remark if record.turn else f"{sizes}, not clear which way", 1.0 - bool(record.turn)
     if record.size != record.mask_size:
         return (
             "size",

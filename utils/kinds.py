@@ -28,7 +28,7 @@ KINDS = {
         FIX + "leaves the second out.",
     ),
     "turned": Kind(
-        WRONG, "photo turned by EXIF, mask not turned", "the mask lies across the person.", FIX + "turns the mask.",
+        WRONG, "photo and mask turned differently (EXIF)", "the mask lies across the person.", FIX + "turns the mask.",
     ),
     "size": Kind(
         WRONG, "mask of another size than its photo", "training refuses it.",

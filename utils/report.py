@@ -88,7 +88,7 @@ def _section(finding: Finding, network: Segmenter | None) -> str:
     return (
         f"<section id={finding.key}><h2><span class='level {kind.level}'>{kind.level}</span>"
         f"{len(finding.items):,} &times; {escape(kind.title)}</h2>"
-        f"<p>Why it hurts: {escape(kind.why)}</p><p>What to do: {escape(kind.remedy)}</p>"
+        f"<p>Why it matters: {escape(kind.why)}</p><p>What to do: {escape(kind.remedy)}</p>"
         f"<div class=cases>{''.join(figures)}</div>{more}</section>"
     )
 
@@ -99,7 +99,7 @@ def _figure(key: str, item: Item, network: Segmenter | None) -> str:
     if picture is not None:
         data = base64.b64encode(encode(picture, ".jpg")).decode()
         height, width = picture.shape[:2]
-        image = f"<img loading=lazy width={width} height={height} alt='' src='data:image/jpeg;base64,{data}'>"
+        image = f"<img width={width} height={height} alt='' src='data:image/jpeg;base64,{data}'>"
     remark = f"<br><span class=soft>{escape(item.remark)}</span>" if item.remark else ""
     return f"<figure>{image}<figcaption>{escape(item.name)}{remark}</figcaption></figure>"
 
