@@ -352,6 +352,14 @@ def test_two_faults_in_one_mask(work: Path, examine: Callable, tmp_path: Path) -
     assert np.abs(read_mask(mask(tmp_path / "out")) - truth).mean() < 0.02
 
 
+def test_of_two_copies_the_better_mask_stays(work: Path, examine: Callable, tmp_path: Path) -> None:
+    copied("train")(work)
+    remask(work, lambda values: cv2.dilate(values, np.ones((25, 25), np.uint8)))
+    assert examine(work, "--fix", tmp_path / "out") == (1, {"copies": {"train/q"}})
+    assert photo(tmp_path / "out", "train/q").exists()
+    assert not photo(tmp_path / "out").exists()
+
+
 def test_soft_masks_stay_soft(work: Path, examine: Callable, tmp_path: Path) -> None:
     remask(work, in_channels(0, 1, 0))
     examine(work, "--fix", tmp_path / "out")
