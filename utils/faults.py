@@ -16,7 +16,7 @@ TINY = 0.005  # of the picture: some 15 pixels across where the network looks
 SOMEBODY = 0.02  # of the picture: less may be a false alarm of the network
 AGREES, DISAGREES = 0.7, 0.3  # IoU of mask and network
 OFF, DISPUTED = 0.3, 0.6  # the same; masks of real sets stay above .5, and half of those below .6 are right
-SURE = 0.6  # of what the network takes for a person, where it hardly doubts
+SURE = 0.75  # of what the network takes for a person, where it hardly doubts
 RARE = 0.05
 KEPT_FIRST = ("test", "val", "train", "")  # of copies in several parts, the one in the first of these stays
 
