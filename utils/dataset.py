@@ -6,13 +6,16 @@ split by stem), list files, cut-outs, Supervisely, COCO, VOC, the reference's ar
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from utils import layouts
-from utils.images import ImageError, Stored, image_size, read_mask
+from utils import layouts, maskfile
+from utils.images import ImageError, Stored, image_size, open_upright
 from utils.layouts.base import WHOLE, DatasetError, How, Pair, Parts, some
 from utils.layouts.folders import MASK_FOLDERS, find_pairs
 
@@ -95,25 +98,42 @@ def draw(name: str, seed: int) -> float:
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:8], 16) / 2**32
 
 
-def check(pairs: list[Pair], sample: int = 500) -> list[str]:
-    """Look for masks that cannot be right; returns warnings with counts.
+def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> list[str]:
+    """The quick part of utils/doctor.py: what cannot work is refused, the rest is returned as warnings.
 
-    Sizes of all pairs are compared from the file headers. Up to `sample` masks, evenly spread, are
-    decoded: empty, full and inverted ones are counted (inverted: person on most of the border and
-    not in the middle). Raises DatasetError for unreadable files and for sizes that differ.
+    Sizes of all pairs are compared from the file headers, photos of `pairs` and of `held` (validation) byte by
+    byte. Up to `sample` masks, evenly spread, are decoded. Raises DatasetError for unreadable files, sizes that
+    differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255.
     """
-    _check_sizes(pairs)
-    looked_at = pairs[:: max(1, len(pairs) // sample)]
-    faults: dict[str, list[Path | Stored]] = {"empty": [], "full": [], "probably inverted": []}
+    _check_sizes([*pairs, *held])
+    _check_copies(pairs, held)
+    everything = [*pairs, *held]
+    looked_at = everything[:: max(1, len(everything) // sample)]
+    faults: dict[str, list] = {}
     for pair in looked_at:
-        fault = mask_fault(read_mask(pair.mask))
+        fault = _quick_look(pair.mask)
         if fault:
-            faults[fault].append(pair.mask)
+            faults.setdefault(fault, []).append(pair.mask)
+    for fault, masks in faults.items():
+        allowed = len(looked_at) - 1 if fault in ("empty", "full") else len(looked_at) / 2
+        if len(masks) > allowed:
+            raise DatasetError(
+                f"{len(masks)} of {len(looked_at)} masks looked at are {fault} ({some(masks)}): "
+                "nothing can be learnt from that: python -m utils.doctor DATASET --report doctor.html shows why"
+            )
     return [
-        f"{len(paths)} of {len(looked_at)} masks looked at are {fault} ({some(paths)})"
-        for fault, paths in faults.items()
-        if paths
+        f"{len(masks)} of {len(looked_at)} masks looked at are {fault} ({some(masks)})"
+        for fault, masks in faults.items()
     ]
+
+
+def _quick_look(mask: Any) -> str | None:
+    if isinstance(mask, Stored):
+        return mask_fault(mask.read())
+    held = maskfile.examine(open_upright(mask))
+    if held.misread:
+        return maskfile.MISREAD[held.fault]
+    return mask_fault(held.meant.astype(np.float32) / 255)
 
 
 def mask_fault(mask: np.ndarray) -> str | None:
@@ -142,3 +162,22 @@ def _check_sizes(pairs: list[Pair]) -> None:
         raise DatasetError(f"{len(unreadable)} files cannot be read: {unreadable[0]}: repair or remove them")
     if wrong:
         raise DatasetError(f"{len(wrong)} masks have another size than their photo ({some(wrong)})")
+
+
+def _check_copies(pairs: Sequence[Pair], held: Sequence[Pair]) -> None:
+    """Raises DatasetError if a photo lies on both sides under whatever name; only equal sizes are read."""
+    by_size: dict[int, list[Path]] = {}
+    for pair in held:
+        if isinstance(pair.image, Path):
+            by_size.setdefault(pair.image.stat().st_size, []).append(pair.image)
+    found = [
+        pair.image
+        for pair in pairs
+        if isinstance(pair.image, Path)
+        and any(filecmp.cmp(pair.image, other, False) for other in by_size.get(pair.image.stat().st_size, ()))
+    ]
+    if found:
+        raise DatasetError(
+            f"{len(found)} photos are in training and validation alike ({some(found)}): its score would mean "
+            "nothing: python -m utils.doctor DATASET --fix OUT keeps them apart"
+        )

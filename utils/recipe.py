@@ -34,7 +34,7 @@ def open_data(
         train += dataset.training_pairs(
             folder, args.skip_unpaired, _number(weight or "1", text), args.layout, args.category
         )
-    for warning in dataset.check(train + validation):
+    for warning in dataset.check(train, held=validation):
         print(f"warning: {warning}")
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []
     if args.backgrounds and not backgrounds:
