@@ -23,23 +23,33 @@ export class Composer {
     gl.bindVertexArray(gl.createVertexArray());
     this.textures = {};
     this.size = "";
-    for (const name of ["frame", "contrast", "scene", "picture"]) this.textures[name] = texture(gl, gl.LINEAR);
-    this.textures.line = texture(gl, gl.NEAREST);
+    for (const name of ["contrast", "scene"]) this.textures[name] = texture(gl, gl.LINEAR);
+    for (const name of ["frame", "line", "picture"]) this.textures[name] = texture(gl, gl.NEAREST); // pixel for pixel
     this.small("contrast", { data: new Uint8Array([128, 128, 128, 255]), width: 1, height: 1 });
     this.small("scene", { data: new Uint8Array([0, 0, 0, 255]), width: 1, height: 1 });
-    if (this.behind) this.background(this.behind);
-    else this.small("picture", { data: new Uint8Array([0, 0, 0, 255]), width: 1, height: 1 });
+    this.fitted = "";
   }
 
   /** The picture behind the person, a bitmap. */
   background(bitmap) {
-    const { gl } = this;
     this.behind = bitmap;
+    this.fitted = "";
+  }
+
+  /** Cuts that picture once to the canvas's size, which it covers without being squashed. */
+  fit() {
+    if (this.fitted === this.size || !this.behind) return;
+    const { gl } = this;
+    const { width, height } = this.canvas;
+    const [across, down] = cover(this.canvas, this.behind);
+    const [wide, tall] = [this.behind.width * across, this.behind.height * down];
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.behind, (this.behind.width - wide) / 2, (this.behind.height - tall) / 2, wide, tall, 0, 0, width, height);
     gl.activeTexture(gl.TEXTURE4);
     gl.bindTexture(gl.TEXTURE_2D, this.textures.picture);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-    gl.generateMipmap(gl.TEXTURE_2D);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, context.canvas);
+    this.fitted = this.size;
   }
 
   /** Takes a frame (bitmap) and what the worker found out about it. */
@@ -83,19 +93,22 @@ export class Composer {
   draw(look) {
     const { gl } = this;
     if (!this.targets) return;
-    this.matte(look.feather);
+    if (look.feather > 0) this.matte(look.feather);
+    if (look.mode === "picture") this.fit();
     const use = this.use("COMPOSE", null);
     this.bind("frame", this.textures.frame);
+    this.bind("line", this.textures.line);
     this.bind("matte", this.targets[0].texture);
     this.bind("contrast", this.textures.contrast);
     this.bind("behind", look.mode === "blur" ? this.textures.scene : this.textures.picture);
     gl.uniform1i(use.mode, MODES[look.mode]);
     gl.uniform1i(use.mirrored, look.mirrored);
     gl.uniform1i(use.cleaned, this.cleaned);
+    gl.uniform1i(use.feathered, look.feather > 0);
+    gl.uniform2f(use.levels, ...LEVELS);
     gl.uniform1i(use.stepped, look.step !== null);
     gl.uniform2f(use.edge, ...(look.step ?? [0, 1]));
     gl.uniform3f(use.colour, ...look.colour);
-    gl.uniform2f(use.cover, ...cover(this.canvas, this.behind));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
@@ -145,7 +158,6 @@ export class Composer {
 
 /** The share of a background that is seen, across and down, when it covers the canvas without being squashed. */
 export function cover(canvas, picture) {
-  if (!picture) return [1, 1];
   const shape = canvas.width / canvas.height / (picture.width / picture.height);
   return shape > 1 ? [1, 1 / shape] : [shape, 1];
 }

@@ -12,19 +12,21 @@ const EPSILON = 1e-3;
 /** [slope, offset] interleaved, float32 [height, width, 2], of a picture (RGB bytes) and its alpha. */
 export function coefficients(picture, alpha, width, height) {
   const count = width * height;
-  const guide = Float32Array.from(grey(picture), (value) => value / 255);
+  const guide = grey(picture);
   const both = new Float32Array(4 * count);
-  for (let i = 0; i < count; i++) {
-    both[4 * i] = guide[i];
-    both[4 * i + 1] = alpha[i];
-    both[4 * i + 2] = guide[i] * alpha[i];
-    both[4 * i + 3] = guide[i] * guide[i];
+  for (let i = 0, at = 0; i < count; i++, at += 4) {
+    const value = guide[i] / 255;
+    both[at] = value;
+    both[at + 1] = alpha[i];
+    both[at + 2] = value * alpha[i];
+    both[at + 3] = value * value;
   }
   const means = blur(both, width, height, RADIUS, "reflect", 4);
   const line = new Float32Array(2 * count);
-  for (let i = 0; i < count; i++) {
-    const [g, a, ga, gg] = [means[4 * i], means[4 * i + 1], means[4 * i + 2], means[4 * i + 3]];
-    const slope = (ga - g * a) / (gg - g * g + EPSILON);
+  for (let i = 0, at = 0; i < count; i++, at += 4) {
+    const g = means[at];
+    const a = means[at + 1];
+    const slope = (means[at + 2] - g * a) / (means[at + 3] - g * g + EPSILON);
     line[2 * i] = slope;
     line[2 * i + 1] = a - slope * g;
   }
@@ -34,15 +36,18 @@ export function coefficients(picture, alpha, width, height) {
 /** The line that leaves alpha as it is: slope 0. */
 export function plain(alpha) {
   const line = new Float32Array(2 * alpha.length);
-  alpha.forEach((value, i) => (line[2 * i + 1] = value));
+  for (let i = 0; i < alpha.length; i++) line[2 * i + 1] = alpha[i];
   return line;
 }
 
 /** Alpha at the network's own size, as the graphics card makes it of the full frame. */
 export function applied(line, picture, levels = LEVELS) {
   const guide = grey(picture);
-  return Float32Array.from(guide, (value, i) => {
-    const alpha = (line[2 * i] * value) / 255 + line[2 * i + 1];
-    return Math.min(Math.max((alpha - levels[0]) / (levels[1] - levels[0]), 0), 1);
-  });
+  const result = new Float32Array(guide.length);
+  const stretch = 1 / (levels[1] - levels[0]);
+  for (let i = 0; i < guide.length; i++) {
+    const alpha = ((line[2 * i] * guide[i]) / 255 + line[2 * i + 1] - levels[0]) * stretch;
+    result[i] = alpha > 0 ? Math.min(alpha, 1) : 0;
+  }
+  return result;
 }

@@ -52,6 +52,7 @@ function table(make, length, count) {
  */
 export function resize(source, width, height, toWidth, toHeight, channels, stride = channels) {
   const Kind = source instanceof Float32Array ? Float32Array : Uint8Array;
+  if (width === toWidth && height === toHeight && stride === channels) return Kind.from(source);
   const result = new Kind(toWidth * toHeight * channels);
   const make = toWidth * toHeight < width * height && toWidth <= width && toHeight <= height ? areaTable : linearTable;
   const across = table(make, width, toWidth);
@@ -98,11 +99,12 @@ function reduceRow(source, start, { first, index, weight }, row, width, channels
     }
     return;
   }
-  for (let x = 0; x < width; x++) {
-    for (let c = 0; c < channels; c++) {
-      let total = 0;
-      for (let n = first[x]; n < first[x + 1]; n++) total += weight[n] * source[start + index[n] * stride + c];
-      row[x * channels + c] = total;
+  row.fill(0);
+  for (let x = 0, to = 0; x < width; x++, to += channels) {
+    for (let n = first[x]; n < first[x + 1]; n++) {
+      const at = start + index[n] * stride;
+      const share = weight[n];
+      for (let c = 0; c < channels; c++) row[to + c] += share * source[at + c];
     }
   }
 }

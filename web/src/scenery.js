@@ -20,25 +20,30 @@ function wideBlur(values, width, height, sigma, channels) {
 
 /** The largest value within `reach` pixels of each. */
 function dilate(alpha, width, height, reach) {
-  const across = alpha.map((_, i) => {
-    const x = i % width;
-    let most = 0;
-    for (let at = Math.max(0, x - reach); at <= Math.min(width - 1, x + reach); at++) most = Math.max(most, alpha[i - x + at]);
-    return most;
-  });
-  return across.map((_, i) => {
-    const [x, y] = [i % width, Math.floor(i / width)];
-    let most = 0;
-    for (let at = Math.max(0, y - reach); at <= Math.min(height - 1, y + reach); at++) most = Math.max(most, across[at * width + x]);
-    return most;
-  });
+  return highest(highest(alpha, width, height, reach, 1), width, height, reach, width);
+}
+
+/** The largest along one direction: `pace` 1 for across, the width for down. */
+function highest(values, width, height, reach, pace) {
+  const result = new Float32Array(values.length);
+  const length = pace === 1 ? width : height;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const at = pace === 1 ? x : y;
+      const last = i + Math.min(length - 1 - at, reach) * pace;
+      let most = 0;
+      for (let n = i - Math.min(at, reach) * pace; n <= last; n += pace) if (values[n] > most) most = values[n];
+      result[i] = most;
+    }
+  }
+  return result;
 }
 
 /** Both reduced so that the longer side is at most `longest`. */
 function reduced(picture, alpha, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
   const [wide, tall] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-  const colours = Float32Array.from(resize(picture, width, height, wide, tall, 3));
+  const colours = new Float32Array(resize(picture, width, height, wide, tall, 3));
   return { colours, mask: resize(alpha, width, height, wide, tall, 1), wide, tall };
 }
 
@@ -64,12 +69,12 @@ export function blurredScene(picture, alpha, width, height, strength = 0.03) {
   }
   const blurs = [1, 4, 16].map((times) => wideBlur(scene, wide, tall, times * sigma, 4));
   const data = new Uint8ClampedArray(4 * count);
-  for (let i = 0; i < count; i++) {
-    // Wider blurs reach into the middle of the person.
-    const total = (c) => blurs[0][4 * i + c] + 1e-3 * (blurs[1][4 * i + c] + blurs[2][4 * i + c]);
-    const amount = total(3) + 1e-6;
-    for (let c = 0; c < 3; c++) data[4 * i + c] = (total(c) + 1e-6 * mean[c]) / amount;
-    data[4 * i + 3] = 255;
+  const [near, wider, widest] = blurs;
+  const total = (at) => near[at] + 1e-3 * (wider[at] + widest[at]); // wider blurs reach into the middle of the person
+  for (let at = 0; at < 4 * count; at += 4) {
+    const amount = total(at + 3) + 1e-6;
+    for (let c = 0; c < 3; c++) data[at + c] = (total(at + c) + 1e-6 * mean[c]) / amount;
+    data[at + 3] = 255;
   }
   return { data, width: wide, height: tall };
 }
@@ -82,25 +87,27 @@ export function blurredScene(picture, alpha, width, height, strength = 0.03) {
 export function edgeContrast(picture, alpha, width, height) {
   const { colours, mask, wide, tall } = reduced(picture, alpha, width, height, LIVE);
   const radius = Math.max(5, Math.floor(Math.max(wide, tall) / 20));
-  const person = meanNear(colours, mask.map((a) => a ** 3), wide, tall, radius);
-  const behind = meanNear(colours, mask.map((a) => (1 - a) ** 3), wide, tall, radius);
+  const person = sumNear(colours, mask, 0, wide, tall, radius);
+  const behind = sumNear(colours, mask, 1, wide, tall, radius);
   const data = new Uint8ClampedArray(4 * wide * tall).fill(255);
-  for (let i = 0; i < wide * tall; i++) {
-    for (let c = 0; c < 3; c++) data[4 * i + c] = 128 + (person[3 * i + c] - behind[3 * i + c]) / 2;
+  for (let at = 0; at < data.length; at += 4) {
+    const own = 0.5 / (person[at + 3] + 1e-5);
+    const other = 0.5 / (behind[at + 3] + 1e-5);
+    for (let c = 0; c < 3; c++) data[at + c] = 128 + person[at + c] * own - behind[at + c] * other;
   }
   return { data, width: wide, height: tall };
 }
 
-/** Weighted mean of the colours around each pixel. */
-function meanNear(colours, weight, width, height, radius) {
-  const both = new Float32Array(4 * weight.length);
-  for (let i = 0; i < weight.length; i++) {
-    for (let c = 0; c < 3; c++) both[4 * i + c] = weight[i] * colours[3 * i + c];
-    both[4 * i + 3] = weight[i];
+/** Sums of colours and of weights around each pixel; a pixel's weight is |alpha - from| cubed. */
+function sumNear(colours, alpha, from, width, height, radius) {
+  const both = new Float32Array(4 * alpha.length);
+  for (let i = 0, at = 0; i < alpha.length; i++, at += 4) {
+    const share = Math.abs(alpha[i] - from);
+    const weight = share * share * share;
+    both[at] = weight * colours[3 * i];
+    both[at + 1] = weight * colours[3 * i + 1];
+    both[at + 2] = weight * colours[3 * i + 2];
+    both[at + 3] = weight;
   }
-  const total = blur(both, width, height, radius, "replicate", 4);
-  return Float32Array.from({ length: colours.length }, (_, i) => {
-    const pixel = Math.floor(i / 3);
-    return total[4 * pixel + (i % 3)] / (total[4 * pixel + 3] + 1e-5);
-  });
+  return blur(both, width, height, radius, "replicate", 4);
 }

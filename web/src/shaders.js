@@ -1,10 +1,5 @@
 // What the graphics card does with each frame.
 
-const HEAD = `#version 300 es
-precision highp float;
-in vec2 at;
-`;
-
 export const VERTEX = `#version 300 es
 out vec2 at;
 void main() {
@@ -13,25 +8,34 @@ void main() {
   gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
 }`;
 
-/** Alpha of the full frame: the line of guided.js, read bilinearly between its points, over the frame's grey. */
-export const MATTE = `${HEAD}
-uniform sampler2D frame, line;
-uniform vec2 levels;
+const HEAD = `#version 300 es
+precision highp float;
+in vec2 at;
 out vec4 result;
-vec2 between(sampler2D small, vec2 where) {
-  ivec2 last = textureSize(small, 0) - 1;
-  vec2 pixel = clamp(where * vec2(last + 1) - 0.5, vec2(0.0), vec2(last));
-  ivec2 low = ivec2(pixel), high = min(low + 1, last);
-  vec2 share = pixel - vec2(low);
-  vec2 upper = mix(texelFetch(small, low, 0).rg, texelFetch(small, ivec2(high.x, low.y), 0).rg, share.x);
-  vec2 lower = mix(texelFetch(small, ivec2(low.x, high.y), 0).rg, texelFetch(small, high, 0).rg, share.x);
-  return mix(upper, lower, share.y);
+`;
+
+// Alpha of the full frame: the line of guided.js, read bilinearly between its points, over the frame's grey.
+const REFINED = `
+uniform sampler2D line;
+uniform vec2 levels;
+float refined(vec2 seen, vec3 pixel) {
+  ivec2 last = textureSize(line, 0) - 1;
+  vec2 place = clamp(seen * vec2(last + 1) - 0.5, vec2(0.0), vec2(last));
+  ivec2 low = ivec2(place), high = min(low + 1, last);
+  vec2 share = place - vec2(low);
+  vec2 upper = mix(texelFetch(line, low, 0).rg, texelFetch(line, ivec2(high.x, low.y), 0).rg, share.x);
+  vec2 lower = mix(texelFetch(line, ivec2(low.x, high.y), 0).rg, texelFetch(line, high, 0).rg, share.x);
+  vec2 along = mix(upper, lower, share.y);
+  float alpha = along.x * dot(pixel, vec3(0.299, 0.587, 0.114)) + along.y;
+  return clamp((alpha - levels.x) / (levels.y - levels.x), 0.0, 1.0);
 }
+`;
+
+/** Alpha into a texture of its own, to be feathered or read. */
+export const MATTE = `${HEAD}${REFINED}
+uniform sampler2D frame;
 void main() {
-  float grey = dot(texture(frame, at).rgb, vec3(0.299, 0.587, 0.114));
-  vec2 along = between(line, at);
-  float alpha = along.x * grey + along.y;
-  result = vec4(clamp((alpha - levels.x) / (levels.y - levels.x), 0.0, 1.0));
+  result = vec4(refined(at, texture(frame, at).rgb));
 }`;
 
 /** One direction of a Gaussian, for feathered edges. */
@@ -39,7 +43,6 @@ export const FEATHER = `${HEAD}
 uniform sampler2D matte;
 uniform vec2 pace;
 uniform float sigma;
-out vec4 result;
 void main() {
   float total = 0.0, weights = 0.0;
   int reach = int(ceil(3.0 * sigma));
@@ -52,27 +55,31 @@ void main() {
 }`;
 
 /** Person over background: a I + a (1 - a) (F - B) + (1 - a) background, see scenery.js. */
-export const COMPOSE = `${HEAD}
+export const COMPOSE = `${HEAD}${REFINED}
 uniform sampler2D frame, matte, contrast, behind;
-uniform vec2 edge, cover;
+uniform vec2 edge;
 uniform vec3 colour;
 uniform int mode;
-uniform bool mirrored, stepped, cleaned;
-out vec4 result;
+uniform bool mirrored, feathered, stepped, cleaned;
 void main() {
   vec2 here = vec2(at.x, 1.0 - at.y);
   vec2 seen = mirrored ? vec2(1.0 - here.x, here.y) : here;
-  float alpha = texture(matte, seen).r;
+  vec3 pixel = texture(frame, seen).rgb;
+  if (mode == 0) {
+    result = vec4(pixel, 1.0);
+    return;
+  }
+  float alpha = feathered ? texture(matte, seen).r : refined(seen, pixel);
   if (stepped) {
     float share = clamp((alpha - edge.x) / (edge.y - edge.x), 0.0, 1.0);
     alpha = share * share * (3.0 - 2.0 * share);
   }
-  vec3 pixel = texture(frame, seen).rgb;
   vec3 person = pixel * alpha;
-  if (cleaned) person += alpha * (1.0 - alpha) * (texture(contrast, seen).rgb * 255.0 - 128.0) * (2.0 / 255.0);
-  person = clamp(person, 0.0, 1.0);
-  if (mode == 0) result = vec4(pixel, 1.0);
-  else if (mode == 1) result = vec4(person + (1.0 - alpha) * texture(behind, (here - 0.5) * cover + 0.5).rgb, 1.0);
+  float soft = alpha * (1.0 - alpha);
+  if (cleaned && soft > 0.0) {
+    person = clamp(person + soft * (texture(contrast, seen).rgb * 255.0 - 128.0) * (2.0 / 255.0), 0.0, 1.0);
+  }
+  if (mode == 1) result = vec4(person + (1.0 - alpha) * texture(behind, here).rgb, 1.0);
   else if (mode == 2) result = vec4(person + (1.0 - alpha) * texture(behind, seen).rgb, 1.0);
   else if (mode == 3) result = vec4(person + (1.0 - alpha) * colour, 1.0);
   else if (mode == 4) result = vec4(min(person, vec3(alpha)), alpha);

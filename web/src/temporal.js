@@ -52,7 +52,7 @@ export function isCut(before, now) {
 
 function median(bytes) {
   const counts = new Uint32Array(256);
-  for (const value of bytes) counts[value]++;
+  for (let i = 0; i < bytes.length; i++) counts[bytes[i]]++;
   const at = (rank) => {
     let seen = 0;
     for (let value = 0; value < 256; value++) {
@@ -69,10 +69,22 @@ function median(bytes) {
 export function held(before, now, old, alpha, width, height, hold = HOLD) {
   const change = new Float32Array(now.length);
   for (let i = 0; i < change.length; i++) change[i] = Math.abs(before[i] - now[i]);
-  const rounded = Uint8Array.from(blur(change, width, height, 2, "reflect101"), (value) => value + 0.5);
+  const around = blur(change, width, height, 2, "reflect101");
+  const rounded = new Uint8Array(now.length);
+  for (let i = 0; i < rounded.length; i++) rounded[i] = around[i] + 0.5;
   const allowed = NOISE + 2 * Math.min(median(rounded), NOISIEST);
   const weights = Float32Array.from({ length: 256 }, (_, level) => hold * Math.exp(-((level / allowed) ** 2)));
-  return alpha.map((value, i) => old[i] * weights[rounded[i]] + value * (1 - weights[rounded[i]]));
+  const result = new Float32Array(alpha.length);
+  for (let i = 0; i < result.length; i++) {
+    const weight = weights[rounded[i]];
+    result[i] = old[i] * weight + alpha[i] * (1 - weight);
+  }
+  return result;
+}
+
+function anybody(alpha) {
+  for (let i = 0; i < alpha.length; i++) if (alpha[i] >= GONE) return true;
+  return false;
 }
 
 /** The memory of one stream; a cut, another size, or nobody left empties it. */
@@ -102,8 +114,7 @@ export class Temporal {
   /** The steadied alpha of a picture (RGB bytes), both at the network's size. `hold` 0 leaves it as it is. */
   steady(picture, alpha, width, height, hold = HOLD) {
     const now = grey(picture);
-    const top = alpha.reduce((most, value) => Math.max(most, value), 0);
-    if (top < GONE) {
+    if (!anybody(alpha)) {
       this.reset();
       return alpha;
     }
