@@ -11,6 +11,7 @@ const CAMERA_WORDS = {
   NotReadableError: "The camera is in use by another program. Close that, then start again.",
   OverconstrainedError: "The camera cannot give this size. Choose another one.",
   SecurityError: "The browser keeps the camera from this page.",
+  NotSupportedError: "This browser has no camera to give.",
 };
 
 class Source {

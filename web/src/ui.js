@@ -88,7 +88,7 @@ export function markTile(key) {
 export function bindKeys(calls) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || document.querySelector("dialog[open]")) return;
-    if (event.target.closest("select, input:not([type=range], [type=checkbox])")) return;
+    if (event.target.closest("select")) return; // letters choose in it
     // Space presses what has the focus; only elsewhere does it start and stop.
     if (event.key === " " && event.target.closest("button, input, summary")) return;
     const call = calls[event.key];
@@ -134,7 +134,7 @@ export function showRunning(running, kind) {
 /** The picture's place takes its shape. */
 export function showShape(canvas) {
   document.body.classList.add("live");
-  element("frame").style.aspectRatio = `${canvas.width} / ${canvas.height}`;
+  element("frame").style.setProperty("--shape", canvas.width / canvas.height);
   element("snapshot").disabled = element("record").disabled = false;
 }
 
