@@ -37,14 +37,15 @@ export class Network {
       self.Module = { mainScriptUrlOrBlob: base + name, locateFile: (file) => base + file };
       return loadLiteRt(base, { threads: many });
     };
-    try {
-      this.litert = await start(threads > 1);
-    } catch (error) {
-      if (threads === 1) throw new NetworkError(`The network's runtime cannot be loaded (${error.message}).`);
-      this.litert = await start(false); // a browser without relaxed SIMD has no threaded build
-      return 1;
+    // A browser without relaxed SIMD has no threaded build.
+    for (const many of threads > 1 ? [true, false] : [false]) {
+      try {
+        this.litert = await start(many);
+        return many ? threads : 1;
+      } catch (error) {
+        if (!many) throw new NetworkError(`The network's runtime cannot be loaded (${error.message}).`);
+      }
     }
-    return threads;
   }
 
   /** Compiles shape number `n` once. Raises NetworkError. */
