@@ -606,7 +606,7 @@ def test_works_offline(browser: object, built: Path) -> None:
         while page.evaluate(kept) < wanted:
             assert time.monotonic() < deadline, "the page's files were not kept"
             page.wait_for_timeout(200)
-    with pytest.raises(OSError):
+    with pytest.raises(urllib.error.URLError, match="refused"):
         urllib.request.urlopen(url)
     page.reload()
     page.wait_for_function("window.portrait")

@@ -16,7 +16,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
 from utils import cli
 
 BUILT = Path(__file__).resolve().parent / "dist"
