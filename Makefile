@@ -1,10 +1,11 @@
 # make demo: cut the sample portrait out.  make test: lint and all tests.  make live: the light set only.
-# make test-gui: windows and streams, with the Debian packages they need.  make gallery: every filter in one picture.
+# make test-gui: windows, streams and the browser page, with the Debian packages they need.  make gallery: every filter in one picture.
+# make web: build the browser page (python -m web.serve shows it).
 PYTHON ?= python3
 export PYTHON
 VENV := .venv/bin/
 
-.PHONY: demo test test-gui gallery lint format setup setup-dev live clean
+.PHONY: demo test test-gui gallery web lint format setup setup-dev live clean
 
 demo: setup
 	$(VENV)python test.py data/samples/astronaut.jpg --background data/samples/backgrounds/launch.jpg --save panel --out results
@@ -19,6 +20,15 @@ test-gui: setup-dev
 
 gallery: setup
 	$(VENV)python -m utils.gallery docs/gallery.jpg
+
+web: web/node_modules/.package-lock.json
+	cd web && npm run --silent build
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' || \
+		{ echo "error: make web needs Node.js 20.19 or newer, with npm" >&2; exit 2; }
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 lint: setup-dev
 	$(VENV)ruff check .
