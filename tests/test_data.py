@@ -299,7 +299,9 @@ def test_layout_is_a_setting_of_train(tmp_path: Path) -> None:
     words = [str(tmp_path / "in"), "--size", "32", "--val-split", "0.4", "--extra", f"{tmp_path / 'voc'}=0.5"]
     with pytest.raises(DatasetError, match=r"--layout folders\|npy"):
         recipe.open_data(train.make_parser().parse_args(words))
-    pairs, val, batches = recipe.open_data(train.make_parser().parse_args([*words, "--layout", "npy"]))
+    args = train.make_parser().parse_args([*words, "--layout", "npy"])
+    recipe.settle(args, None)
+    pairs, val, batches = recipe.open_data(args)
     assert Counter(pair.weight for pair in pairs) == {1.0: 4, 0.5: 4}
     assert len(val) == 2
     pixels, alphas, _ = batches[0]
