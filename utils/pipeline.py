@@ -19,7 +19,7 @@ import numpy as np
 
 from utils import refine
 from utils.images import resize
-from utils.segmenter import Segmenter
+from utils.segmenter import Look, Segmenter
 from utils.temporal import OnePerson, Temporal, mended
 
 LEVELS = (0.05, 0.95)  # of alpha, that become 0 and 1
@@ -75,12 +75,20 @@ class Matting:
         self.prior: np.ndarray | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
+        look = self.segmenter.coarse(frame, self.watch(frame))
+        for name, milliseconds in self.segmenter.milliseconds.items():
+            self.stages.add(name, milliseconds)
+        return self.finish(frame, look)
+
+    def watch(self, frame: np.ndarray) -> np.ndarray | None:
+        """The prior that the network is given with this frame; forgets at a cut."""
         if self.temporal.watch(frame) and self.person is not None:
             self.person.reset()
         self.prior = self.temporal.alpha if self.segmenter.channels == 4 else None
-        look = self.segmenter.coarse(frame, self.prior)
-        for name, milliseconds in self.segmenter.milliseconds.items():
-            self.stages.add(name, milliseconds)
+        return self.prior
+
+    def finish(self, frame: np.ndarray, look: Look) -> np.ndarray:
+        """The frame's alpha from what the network saw of it."""
         self.raw = look.alpha
         with self.stages("temporal"):
             alpha = self.temporal(look.picture, look.alpha)
