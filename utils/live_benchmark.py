@@ -19,6 +19,7 @@ import numpy as np
 from utils import clips, live, segmenter
 from utils.background import Background
 from utils.images import read_image
+from utils.pipeline import WARM
 from utils.sinks import VideoSink
 
 SIZE = (720, 1280)
@@ -96,11 +97,11 @@ def plain_loop(video: Path, network: segmenter.Segmenter, frames: int) -> float:
         ours = cv2.multiply(frame.astype(np.float32), alpha)
         cv2.add(ours, cv2.multiply(background, 1 - alpha)).astype(np.uint8)
         count += 1
-        if count == live.WARM:
+        if count == WARM:
             began = time.perf_counter()
     if count < frames:
         raise ValueError(f"OpenCV read {count} of {frames} frames")
-    return (count - live.WARM) / (time.perf_counter() - began)
+    return (count - WARM) / (time.perf_counter() - began)
 
 
 def our_loop(video: Path, model: str, frames: int, *options: str) -> tuple[float, dict]:

@@ -43,8 +43,8 @@ class Source:
     """What all sources share. Iterate over it once, and close it (or use it in a `with`).
 
     Attributes: `name`, `live` (frames may be dropped), `rate` in frames a second where known, `frames`, how
-    many there are where known, `sound`, the file or Tap that has the sound, or None, `dropped`, and `trouble`:
-    why a live source gives nothing now, else "".
+    many there are where known, `sound`, the file or Tap that has the sound, or None, `dropped`, `trouble`: why a
+    live source gives nothing now, else "", and `retries`, how often it was opened again.
     """
 
     live = False
@@ -53,6 +53,7 @@ class Source:
     sound: str | Tap | None = None
     dropped = 0
     trouble = ""
+    retries = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -184,6 +185,7 @@ class Live(Source):
             if time.monotonic() - last >= self._reconnect:
                 break
             self._stop.wait(0.3)
+            self.retries += 1
         with self._news:
             waited = f" (tried again for {self._reconnect:.0f} s)" if self._reconnect else ""
             self._error = f"{self.name}: {reason}{waited}"
