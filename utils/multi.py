@@ -55,6 +55,7 @@ class Reader:
         self.ended, self.error, self.came = False, "", 0.0
         self.opened = self.zero = time.monotonic()  # `zero`: when the source's own clock was at 0
         self._news, self._most, self._taken, self._missed = news, most, 0, 0
+        self._since = 0.0
         self._waiting: deque[tuple[Frame, float]] = deque()
         self._stop = threading.Event()
         if source.live:
@@ -68,8 +69,8 @@ class Reader:
 
     @property
     def ready(self) -> float:
-        """Since when a frame waits, 0 where none does."""
-        return self._waiting[0][1] if self._waiting else 0.0
+        """Since when there is a frame that was not taken, 0 where there is none; a newer one in its place changes nothing."""
+        return self._since if self._waiting else 0.0
 
     def due(self, now: float) -> bool:
         """Whether it is worth waiting for its next frame."""
@@ -78,6 +79,7 @@ class Reader:
     def take(self) -> tuple[Frame, float]:
         """The frame and when it came; call it with `news` held."""
         frame = self._waiting.popleft()
+        self._since = self._waiting[0][1] if self._waiting else 0.0
         self._taken += 1
         if self._taken == self._most:
             self.stop()
@@ -136,6 +138,7 @@ class Reader:
             if abs(self.came - frame.time - self.zero) > APART:
                 self.zero = self.came - frame.time
             self._waiting.append((frame, self.came))
+            self._since = self._since or self.came
             self._news.notify_all()
         return True
 
@@ -145,7 +148,7 @@ def gather(
 ) -> list[Taken]:
     """The waiting frame of each source, at most `most`; nothing when it is `until` (time.monotonic()) before that.
 
-    With the first frame there, the others that are due are waited for, no longer than `max_wait` seconds after it came.
+    With the first frame there, the others that are due are waited for, no longer than `max_wait` seconds from when it came.
     """
     with news:
         while True:

@@ -130,9 +130,11 @@ class Loop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # What is under way is finished, then each file, then the sources are let go.
+        self.batcher.close()
+        found = multi_report.facts(self.batcher, self.shown)
         self._stack.close()
         if kind in (None, KeyboardInterrupt, VideoError):
-            self._report()
+            self._report(found)
 
     def run(self) -> None:
         """Until all sources are over, `q`, a closed window, or Ctrl-C. Raises VideoError for a source that failed."""
@@ -225,8 +227,7 @@ class Loop:
         write_image(path, self.tiles.picture())
         print(f"snapshot: {path}")
 
-    def _report(self) -> None:
-        found = multi_report.facts(self.batcher, self.shown)
+    def _report(self, found: dict) -> None:
         print(
             f"{found['frames']} frames of {len(self.streams)} sources, {found['frames_per_second']:.1f} frames/s, "
             f"batches {100 * self.batcher.fill:.0f} % full"

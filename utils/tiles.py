@@ -55,7 +55,7 @@ class Tiles:
             if self._last[number] is None:
                 self._last[number] = view.copy()
             dark = self._last[number] // 3
-            write(dark, lines)
+            write(dark, lines, scale=max(0.35, self.cell[1] / 1200))
             view[:] = dark
             self._marks[number] = lines
 
