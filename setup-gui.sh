@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the tests of windows and streams drive: a virtual display and real servers. Debian and Ubuntu.
 set -eu
-packages="xvfb xdotool nginx-light libnginx-mod-rtmp python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
+packages="xvfb xdotool nginx-light libnginx-mod-rtmp python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
 missing=$(for name in $packages; do dpkg -s "$name" >/dev/null 2>&1 || echo "$name"; done)
 [ -z "$missing" ] && exit 0
 run=""
