@@ -219,10 +219,13 @@ def test_pushed_by_rtsp_with_sound(command, rtsp: Path, films: list[Path]) -> No
 
 
 @needs_rtsp
-def test_served_by_a_server_of_our_own(films: list[Path], tmp_path: Path) -> None:
+def test_served_by_a_server_of_our_own(tmp_path: Path) -> None:
     """Two who come at different times see it, with sound; the local copy is alike."""
+    film = videos.write(
+        tmp_path / "long.mp4", person(20, (120, 160)) * 75
+    )  # a minute: nobody waits for its end
     serving = start(
-        *("multistream.py", *films, "--serve", SERVED, "--sound", "1", "--keyframes", "0.5"),
+        *("multistream.py", film, film, "--serve", SERVED, "--sound", "1", "--keyframes", "0.5"),
         *("--cell", "120x160", "--background", "90,0,0", "--out", tmp_path / "local.mkv"),
     )
     with Heard(SERVED, 4) as first:

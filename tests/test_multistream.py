@@ -27,7 +27,7 @@ from tests.test_live import HEADLESS, person
 from utils import metrics_http, multi, multi_report, segmenter
 from utils.images import list_images, read_image
 from utils.multi import Batcher, Reader, Stream, Taken, close_all, gather, state
-from utils.multi_loop import check_patterns, names
+from utils.multi_loop import Loop, check_patterns, names
 from utils.pipeline import Matting, Stages
 from utils.segmenter import Look
 from utils.sources import Frame, Live, Source
@@ -542,25 +542,33 @@ def test_an_interrupt_finishes_all_files(tmp_path: Path, how: signal.Signals) ->
     assert "no picture for" in facts["sources"]["x"]["state"]
 
 
-def test_what_cannot_be_done_is_one_line(command, films: list[Path], tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_line(command, monkeypatch, films: list[Path], tmp_path: Path) -> None:
+    import multistream
+
     a, b = films[:2]
-    for words, said in [
-        ((a, tmp_path / "none.mp4", "--out", tmp_path / "o.mp4"), "none.mp4"),
-        ((a, b, "--per-stream-out", tmp_path / "o.mp4"), "{name}"),
-        ((a, b, "--tile", "1x1", "--out", tmp_path / "o.mp4"), "1 cells for 2"),
-        ((a, b, "--background", "transparent", "--out", tmp_path / "o.mp4"), "webcam.py"),
-        ((a, b), "no display"),
-        ((a, b, "--per-stream-out", str(films[0].parent / "{name}.mp4")), "overwrite"),
-        ((a, "--out", tmp_path / "o.mp4", "--metrics", "nine"), "--metrics"),
-        ((a, "--serve", "rtsp://127.0.0.1"), "--serve"),
-    ]:
-        refused(command("multistream.py", *words, **HEADLESS), said)
+    for name, value in HEADLESS.items():
+        monkeypatch.setenv(name, value)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = (a, "--out", tmp_path / "o.mp4", "--metrics", port)
-        refused(command("multistream.py", *words, **HEADLESS), "--metrics", str(port))
+        for words, said in [
+            ((a, tmp_path / "none.mp4", "--out", tmp_path / "o.mp4"), "none.mp4"),
+            ((a, b, "--per-stream-out", tmp_path / "o.mp4"), "{name}"),
+            ((a, b, "--tile", "1x1", "--out", tmp_path / "o.mp4"), "1 cells for 2"),
+            ((a, b, "--background", "transparent", "--out", tmp_path / "o.mp4"), "webcam.py"),
+            ((a, b, "--per-stream-out", str(films[0].parent / "{name}.mp4")), "overwrite"),
+            ((a, b, "--per-stream-out", tmp_path / "o.mp4.{n}"), "videos are written as"),
+            ((a, "--out", tmp_path / "o.mp4", "--metrics", "nine"), "--metrics"),
+            ((a, "--out", tmp_path / "o.mp4", "--metrics", port), f"--metrics 127.0.0.1:{port}"),
+            ((a, "--serve", "rtsp://127.0.0.1"), "--serve"),
+        ]:
+            monkeypatch.setattr(sys, "argv", ["multistream.py", *map(str, words)])
+            with pytest.raises((ValueError, OSError)) as caught:
+                Loop(multistream.arguments())
+            assert said in str(caught.value)
+        assert not [t.name for t in threading.enumerate() if t.name.startswith(("frames of", "metrics"))]
+    refused(command("multistream.py", a, b, **HEADLESS), "no display")
     assert not (tmp_path / "o.mp4").exists()
     wrong = command("multistream.py", a, "--temporal", "delay", "--out", tmp_path / "o.mp4", **HEADLESS)
     assert wrong.returncode == 2

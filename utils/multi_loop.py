@@ -150,7 +150,7 @@ class Loop:
             if self.tiles and time.monotonic() >= began + tick / self.args.rate:
                 self._tick()
                 tick = max(tick + 1, math.floor((time.monotonic() - began) * self.args.rate) + 1)
-            if self.viewer is not None:
+            if self.viewer is not None and self._zero:  # before the first picture there is no window
                 self.viewer.listen()
                 self._keys()
                 if self.viewer.closed:
