@@ -20,6 +20,7 @@ from gi.repository import GLib, Gst  # noqa: E402
 
 HEADER = struct.Struct(sys.argv[1])  # height, width, bytes a row, seconds
 RAW = "video/x-raw,format=RGB"
+SILENT = 12  # pictures without sound after which there is none
 LEAKY = (
     "max-bytes=0 max-time=2000000000 leaky-type=downstream"  # a client that is slow loses, it holds nobody up
 )
@@ -81,6 +82,7 @@ class Server:
         from gi.repository import GstRtspServer
 
         self.caps, self.feeds, self.lock = {}, {}, threading.Lock()
+        self.waited = 0  # pictures that came before there is something to see
         self.loop = GLib.MainLoop()
         self.take = Gst.parse_launch(
             "fdsrc fd=0 ! tsdemux name=d "
@@ -104,11 +106,9 @@ class Server:
                     )
                 return Gst.parse_launch(f"( {' '.join(parts)} )")
 
-            def do_configure(self, media):
-                server.begin(media)
-
         self.factory = Factory()
         self.factory.set_shared(True)
+        self.factory.connect("media-configure", lambda _, media: self.begin(media))
         self.path = path
 
     def run(self) -> None:
@@ -116,7 +116,6 @@ class Server:
         bus.add_signal_watch()
         bus.connect("message::eos", lambda *_: self.loop.quit())
         bus.connect("message::error", self.failed)
-        self.server.get_mount_points().add_factory(self.path, self.factory)
         if not self.server.attach(None):
             raise RuntimeError("that port is taken")
         self.take.set_state(Gst.State.PLAYING)
@@ -148,6 +147,12 @@ class Server:
         sample = sink.emit("pull-sample")
         self.caps[name] = sample.get_caps()
         buffer = sample.get_buffer()
+        if (
+            self.waited < SILENT and name == "video"
+        ):  # who comes before it is known what there is would wait for ever
+            self.waited = SILENT if "audio" in self.caps else self.waited + 1
+            if self.waited == SILENT:
+                self.server.get_mount_points().add_factory(self.path, self.factory)
         with self.lock:
             feed = self.feeds.get(name)
             if feed is None:
