@@ -27,7 +27,8 @@ LEAKY = (
 
 
 def source(pipeline: str) -> None:
-    """Pictures of a pipeline, the newest always, until it ends."""
+    """Pictures of a pipeline, the newest always, until it ends or standard input does: then nobody listens."""
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
     launched = Gst.parse_launch(
         f"{pipeline} ! videoconvert ! {RAW} ! appsink name=out max-buffers=2 drop=true sync=false"
     )

@@ -47,7 +47,7 @@ def frames(spec: str) -> Iterator[np.ndarray]:
     if python is None:
         yield from _by_opencv(pipeline, spec)
         return
-    process = _started(python, "source", pipeline, stdout=subprocess.PIPE)
+    process = _started(python, "source", pipeline, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         while len(head := process.stdout.read(HEADER.size)) == HEADER.size:
             height, width, row, _ = HEADER.unpack(head)
