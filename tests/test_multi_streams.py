@@ -72,9 +72,10 @@ class Heard:
                 self.wave.append(frame.to_ndarray()[0])
                 continue
             self.pictures.append(frame.to_ndarray(format="rgb24"))
-            self.times.append(frame.time)
-            if frame.key_frame:
-                self.keys.append(frame.time)
+            if frame.time is not None:  # an RTSP server says it only after a while
+                self.times.append(frame.time)
+                if frame.key_frame:
+                    self.keys.append(frame.time)
             if time.monotonic() > ends:
                 return
 
