@@ -8,13 +8,14 @@ from utils.multi import Batcher, Stream, state
 
 def lines(batcher: Batcher) -> list[str]:
     """The panel: a line for all, a line for each source, and the stages."""
-    rows = [f"{batcher.rate.recent:.0f} frames/s, batches {100 * batcher.fill:.0f} % full"]
-    rows.append("source\tframes/s\tdropped\tms p50\tp95")
+    dropped = sum(stream.reader.dropped for stream in batcher.streams)
+    rows = ["source\tframes/s\tdropped\tms p50\tp95", f"all\t{batcher.rate.recent:.1f}\t{dropped}"]
     latency = batcher.latency.summary()
     for stream in batcher.streams:
         p50, p95 = latency.get(stream.name, (0.0, 0.0))
         rate = 0.0 if state(stream.reader) else stream.rate.recent
         rows.append(f"{stream.name}\t{rate:.1f}\t{stream.reader.dropped}\t{p50:.0f}\t{p95:.0f}")
+    rows.append(f"batches full\t{100 * batcher.fill:.0f} %")
     rows += [
         f"{name}\t\t\t{p50:.1f}\t{p95:.1f}" for name, (p50, p95) in list(batcher.stages.summary().items())
     ]
