@@ -6,7 +6,8 @@ random weights: speed does not depend on them), on this machine and on each numb
 All networks take turns, run by run, so that a busy moment slows all of them alike; the ratio is to
 MediaPipe's selfie segmenter, measured in the same turns where the package mediapipe is installed or
 --peer names its .tflite. Only the network is timed: no decoding, no resizing. --feed DATASET times training steps instead, on
-real data and on one cached batch. `benchmark.py live` times the whole live loop instead, against a plain one.
+real data and on one cached batch. `benchmark.py live` times the whole live loop instead, against a plain one; `benchmark.py multi` many sources at once
+(`multi FILE` with another network).
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def main() -> int:
     peer = find_peer(args.peer)
     if args.models == ["live"]:
         return report_live(args, peer)
+    if args.models[:1] == ["multi"]:
+        return report_multi(args)
     with tempfile.TemporaryDirectory() as folder:
         contenders = [open_contender(model, Path(folder)) for model in args.models or architectures()]
         if peer:
@@ -89,6 +92,18 @@ def report_live(args: argparse.Namespace, peer: Path | None) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         found = live_benchmark.report(peer and peers.prepare(peer, Path(folder)), live.SHIPPED, args.runs)
+    if args.json:
+        write_json(args.json, found)
+        print(f"written: {args.json}")
+    return 0
+
+
+def report_multi(args: argparse.Namespace) -> int:
+    """multistream.py with more and more sources, in one batch, one by one, and as separate processes."""
+    from utils import live, multi_benchmark
+    from utils.files import write_json
+
+    found = multi_benchmark.report(str(Path((args.models[1:] or [live.SHIPPED])[0]).resolve()), args.runs)
     if args.json:
         write_json(args.json, found)
         print(f"written: {args.json}")

@@ -2,7 +2,7 @@
 # What the tests of windows, streams and the browser page drive: a virtual display, real servers, a browser. Debian and
 # Ubuntu; the latter has no chromium-headless-shell, there any Chromium or Chrome on the PATH is used.
 set -eu
-packages="xvfb xdotool nginx-light libnginx-mod-rtmp python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
+packages="xvfb xdotool nginx-light libnginx-mod-rtmp python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
 missing=$(for name in $packages; do dpkg -s "$name" >/dev/null 2>&1 || echo "$name"; done)
 browser=chromium-headless-shell
 for name in chromium-headless-shell chromium google-chrome; do

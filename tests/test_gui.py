@@ -191,3 +191,22 @@ def test_the_countdown_of_background_subtraction(window, film: Path) -> None:
     assert np.abs(seen.look()[:40, :160] - first).mean() > 2  # the lines of text have gone
     seen.key("q")
     assert seen.end()[0] == 0
+
+
+def test_many_sources_in_one_window(window, film: Path, walls: list[Path], tmp_path: Path) -> None:
+    seen = window(
+        "multistream.py", film, film, "--tile", "2x1", "--cell", "240x320", "--background", walls[0].parent
+    )
+    wait(lambda: red(seen.corner()))
+    assert red(seen.look()[40:60, 5:25].mean((0, 1)))  # the left tile, too
+    seen.key("b")
+    wait(lambda: blue(seen.corner()))
+    plain = seen.look()
+    seen.key("f")
+    assert np.abs(seen.look() - plain)[:30, :200].mean() > 10
+    seen.key("s")
+    seen.key("m")  # masks
+    wait(lambda: seen.corner().max() < 60)
+    seen.key("q")
+    assert seen.end()[0] == 0
+    assert len(list((tmp_path / "captures").glob("multistream_*.png"))) == 1

@@ -17,8 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -29,15 +28,14 @@ from utils import blending, cli, segmenter, temporal
 from utils.backend import keep_memory
 from utils.files import write_text
 from utils.images import to_uint8, write_image
-from utils.pipeline import Behind, Matting, Stages, ahead, delayed
+from utils.pipeline import Behind, Matting, Rate, Stages, ahead, delayed
 from utils.sheets import on_checkerboard
-from utils.sinks import Sink, StreamSink, VideoSink, VirtualCamera, open_sink
-from utils.sources import Frame, open_source
+from utils.sinks import BITRATE, KEYFRAMES, Sink, StreamSink, VideoSink, VirtualCamera, open_sink
+from utils.sources import Frame, Source, open_source
 from utils.viewer import Viewer, has_display
 
 SHIPPED = str(Path(__file__).resolve().parent.parent / "checkpoints/live_int8.tflite")
 CAPTURES = Path("captures")
-WARM = 3  # frames left out of the frame rate: caches and encoders are being set up
 
 
 def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
@@ -47,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
         add(
             "--source",
             default="0",
-            help="camera index or device, video, picture, folder, or rtsp, rtmp or http address",
+            help="camera index or device, video, picture, folder, rtsp, rtmp or http address, or gst:PIPELINE",
         )
     add("--camera-size", type=cli.size, metavar="HxW", help="asked of a camera")
     add(
@@ -64,7 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="video, picture, folder of PNGs, rtmp or rtsp address; repeatable",
+        help="video, picture, folder of PNGs, rtmp or rtsp address, or gst:PIPELINE; repeatable",
+    )
+    add("--bitrate", type=bits, default=BITRATE, metavar="BITS", help="of a stream, a second; 800k, 2.5M")
+    add(
+        "--keyframes",
+        type=cli.above_zero,
+        default=KEYFRAMES,
+        metavar="SECONDS",
+        help="between whole pictures of a stream",
     )
     add("--virtual-camera", action="store_true", help="be a camera that other programs can choose")
     add("--no-window", action="store_true", help="show nothing; without a display that is so anyway")
@@ -93,9 +99,62 @@ def open_matting(args: argparse.Namespace, stages: Stages, certain: bool = False
         network = segmenter.tallest(network)
     print(f"{Path(args.model).name}: {network}")
     network.warm_up()
+    return matting_of(network, args, stages, certain)
+
+
+def matting_of(
+    network: segmenter.Segmenter, args: argparse.Namespace, stages: Stages, certain: bool = False
+) -> Matting:
+    """A stream's own memory for a network that is open already."""
     person = temporal.OnePerson() if args.one_person else None
     way = "off" if args.fast else args.temporal
     return Matting(network, temporal.Temporal(way), stages, person, certain, args.tidy, not args.fast)
+
+
+def heed_sigterm(stack: contextlib.ExitStack) -> None:
+    """A service manager says SIGTERM where a person presses Ctrl-C: files are finished for both."""
+    if hasattr(signal, "SIGTERM"):
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, previous)
+
+
+def wants_window(args: argparse.Namespace, written: bool) -> bool:
+    """Whether a window is opened; `written` says that there are other outputs. Raises ValueError where there is nothing."""
+    if args.no_window:
+        if not (written or args.frames or args.stats):
+            raise ValueError("--no-window and no output: give --out FILE, or --frames N to time it")
+        return False
+    if not has_display():
+        if not (written or args.frames):
+            raise ValueError("no display to open a window on: give --out FILE")
+        print("note: no display, so no window is opened", file=sys.stderr)
+        return False
+    return True
+
+
+def open_output(
+    name: str,
+    args: argparse.Namespace,
+    read: Iterable[str | None],
+    sinks: list[Sink],
+    source: Source,
+    transparent: bool = False,
+) -> Sink:
+    """A sink for pictures of this rate and sound, which overwrites nothing that is `read` and is none of `sinks`. Raises ValueError."""
+    for path in filter(None, read):
+        if Path(name).exists() and Path(path).exists() and os.path.samefile(name, path):
+            raise ValueError(f"{name}: would overwrite what is read: give another name")
+    if any(sink.name == name for sink in sinks):
+        raise ValueError(f"{name}: was given twice as an output")
+    return open_sink(
+        name, source.rate, source.sound, transparent, args.reconnect, args.bitrate, args.keyframes
+    )
+
+
+def bits(text: str) -> int:
+    """argparse type: "800k", "2.5M" or a plain number of bits a second."""
+    factor = {"k": 1e3, "m": 1e6}.get(text[-1:].lower(), 1)
+    return round(factor * cli.above_zero(text if factor == 1 else text[:-1]))
 
 
 class Loop:
@@ -127,17 +186,13 @@ class Loop:
         self._behind: Behind | None = None
         self.matting: Matting | None = None
         self.shown = self.skipped = 0  # frames put, and frames looked at for something else
-        self._times: deque[float] = deque(maxlen=100)
-        self._warm = 0.0  # when the first frames were through
+        self._rate = Rate()
         self._began = time.monotonic()
         self._latest: tuple[Frame, np.ndarray, np.ndarray | None] | None = None
         self.settings: dict = {key: value for key, value in vars(args).items() if not callable(value)}
 
     def _open(self, keys: dict[str, tuple[str, Callable[[], None]]]) -> None:
-        # A service manager says SIGTERM where a person presses Ctrl-C: files are finished for both.
-        if hasattr(signal, "SIGTERM"):
-            previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-            self._stack.callback(signal.signal, signal.SIGTERM, previous)
+        heed_sigterm(self._stack)
         self.source = open_source(self.args.source, self.args.reconnect, self.args.camera_size)
         self._stack.callback(self.source.close)
         self._stack.callback(self._stop_record)
@@ -180,7 +235,7 @@ class Loop:
         """Keys are heard, too, while a camera gives nothing; whether one of them ended the run."""
         if self._latest is None:  # there is no window yet
             return False
-        if time.perf_counter() - self._times[-1] < 1.0:
+        if time.perf_counter() - self._rate.last < 1.0:
             self.viewer.listen()
         else:
             lines, self.viewer.lines = self.viewer.lines, [f"{self.source.name} gives no picture: waiting"]
@@ -209,9 +264,7 @@ class Loop:
     def put(self, frame: Frame, picture: np.ndarray, alpha: np.ndarray | None = None) -> None:
         """Give a finished picture, RGB or RGBA uint8 [H, W, 3 or 4], to all outputs."""
         self.shown += 1
-        self._times.append(time.perf_counter())
-        if self.shown == WARM:
-            self._warm = self._times[-1]
+        self._rate.add()
         self._latest = (frame, picture, alpha)
         if self.sinks or self._record:
             self._behind(picture, frame.time)
@@ -238,8 +291,7 @@ class Loop:
     @property
     def rate(self) -> float:
         """Frames a second over the last hundred."""
-        recent = self._times
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+        return self._rate.recent
 
     def lines(self) -> list[str]:
         """The panel of times."""
@@ -247,14 +299,7 @@ class Loop:
         return rows + [f"{name}\t{p50:.1f}\t{p95:.1f}" for name, (p50, p95) in self.stages.summary().items()]
 
     def _window(self, keys: dict[str, tuple[str, Callable[[], None]]]) -> Viewer | None:
-        if self.args.no_window:
-            if not (self.args.out or self.args.virtual_camera or self.args.frames or self.args.stats):
-                raise ValueError("--no-window and no output: give --out FILE, or --frames N to time it")
-            return None
-        if not has_display():
-            if not (self.args.out or self.args.virtual_camera or self.args.frames):
-                raise ValueError("no display to open a window on: give --out FILE")
-            print("note: no display, so no window is opened", file=sys.stderr)
+        if not wants_window(self.args, bool(self.args.out or self.args.virtual_camera)):
             return None
         self._actions |= {
             "s": self._snapshot,
@@ -281,14 +326,8 @@ class Loop:
         return viewer
 
     def _sink(self, name: str) -> Sink:
-        for read in filter(None, (self.source.name, getattr(self.args, "background", None))):
-            if Path(name).exists() and Path(read).exists() and os.path.samefile(name, read):
-                raise ValueError(f"{name}: would overwrite what is read: give another name")
-        if any(sink.name == name for sink in self.sinks):
-            raise ValueError(f"{name}: was given twice as an output")
-        sink = open_sink(
-            name, self.source.rate, self.source.sound, self.transparent, reconnect=self.args.reconnect
-        )
+        read = self.source.name, getattr(self.args, "background", None)
+        sink = open_output(name, self.args, read, self.sinks, self.source, self.transparent)
         self._stack.callback(sink.close)
         return sink
 
@@ -367,9 +406,7 @@ class Loop:
     @property
     def mean_rate(self) -> float:
         """Frames a second of the whole run, without its first frames."""
-        if self.shown <= 2 * WARM:
-            return self.rate
-        return (self.shown - WARM) / (self._times[-1] - self._warm)
+        return self._rate.mean
 
     def _report(self) -> None:
         rate, summary = self.mean_rate, self.stages.summary()

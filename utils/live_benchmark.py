@@ -19,6 +19,7 @@ import numpy as np
 from utils import clips, live, segmenter
 from utils.background import Background
 from utils.images import read_image
+from utils.pipeline import WARM
 from utils.sinks import VideoSink
 
 SIZE = (720, 1280)
@@ -61,19 +62,19 @@ def report(peer: Path | None, model: str, frames: int) -> dict:
     return found
 
 
-def draw(path: Path, count: int) -> Path:
-    """A person who moves before a wall, H.264 with `count` frames."""
+def draw(path: Path, count: int, size: tuple[int, int] = SIZE, rate: float = RATE) -> Path:
+    """A person who moves before a wall, H.264 with `count` frames of `size` (height, width)."""
     model = segmenter.open(SAMPLES.parent.parent / "checkpoints/photo_int8.tflite")
     picture, wall = read_image(SAMPLES / "astronaut.jpg"), read_image(SAMPLES / "backgrounds/launch.jpg")
     person = clips.cut_out(np.dstack([picture, (model(picture) * 255).astype(np.uint8)]))
-    with VideoSink(path, RATE) as sink:
+    with VideoSink(path, rate) as sink:
         for number in range(count):
-            shift = 0.2 * SIZE[0] * np.array([np.sin(number / 20), 0.3])
-            foreground, alpha = clips.placed(person, SIZE, SIZE[0] / 512, shift)
-            scene = clips.view(wall, SIZE, np.zeros(2))
+            shift = 0.2 * size[0] * np.array([np.sin(number / 20), 0.3])
+            foreground, alpha = clips.placed(person, size, size[0] / 512, shift)
+            scene = clips.view(wall, size, np.zeros(2))
             sink.write(
                 (foreground * alpha[..., None] + scene * (1 - alpha[..., None])).astype(np.uint8),
-                number / RATE,
+                number / rate,
             )
     return path
 
@@ -96,11 +97,11 @@ def plain_loop(video: Path, network: segmenter.Segmenter, frames: int) -> float:
         ours = cv2.multiply(frame.astype(np.float32), alpha)
         cv2.add(ours, cv2.multiply(background, 1 - alpha)).astype(np.uint8)
         count += 1
-        if count == live.WARM:
+        if count == WARM:
             began = time.perf_counter()
     if count < frames:
         raise ValueError(f"OpenCV read {count} of {frames} frames")
-    return (count - live.WARM) / (time.perf_counter() - began)
+    return (count - WARM) / (time.perf_counter() - began)
 
 
 def our_loop(video: Path, model: str, frames: int, *options: str) -> tuple[float, dict]:

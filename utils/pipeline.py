@@ -19,11 +19,12 @@ import numpy as np
 
 from utils import refine
 from utils.images import resize
-from utils.segmenter import Segmenter
+from utils.segmenter import Look, Segmenter
 from utils.temporal import OnePerson, Temporal, mended
 
 LEVELS = (0.05, 0.95)  # of alpha, that become 0 and 1
 KEPT = 300  # frames over which times are summed up
+WARM = 3  # frames left out of a frame rate: caches and encoders are being set up
 
 
 class Stages:
@@ -52,6 +53,37 @@ class Stages:
         }
 
 
+class Rate:
+    """Frames a second: `recent` over the last hundred, `mean` over all but the first `warm` ones."""
+
+    def __init__(self, warm: int = WARM) -> None:
+        self.count, self._warm, self._began = 0, warm, 0.0
+        self._recent: deque[float] = deque(maxlen=100)
+
+    def add(self) -> None:
+        """One frame more, now."""
+        self.count += 1
+        self._recent.append(time.perf_counter())
+        if self.count == self._warm:
+            self._began = self.last
+
+    @property
+    def last(self) -> float:
+        """When the last frame came, by time.perf_counter(); 0 before the first."""
+        return self._recent[-1] if self._recent else 0.0
+
+    @property
+    def recent(self) -> float:
+        times = list(self._recent)
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+    @property
+    def mean(self) -> float:
+        if self.count <= 2 * self._warm:
+            return self.recent
+        return (self.count - self._warm) / (self.last - self._began)
+
+
 class Matting:
     """A stream's network and memory: frame uint8 RGB [H, W, 3] in, alpha float32 [H, W] out.
 
@@ -75,12 +107,20 @@ class Matting:
         self.prior: np.ndarray | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
+        look = self.segmenter.coarse(frame, self.watch(frame))
+        for name, milliseconds in self.segmenter.milliseconds.items():
+            self.stages.add(name, milliseconds)
+        return self.finish(frame, look)
+
+    def watch(self, frame: np.ndarray) -> np.ndarray | None:
+        """The prior that the network is given with this frame; forgets at a cut."""
         if self.temporal.watch(frame) and self.person is not None:
             self.person.reset()
         self.prior = self.temporal.alpha if self.segmenter.channels == 4 else None
-        look = self.segmenter.coarse(frame, self.prior)
-        for name, milliseconds in self.segmenter.milliseconds.items():
-            self.stages.add(name, milliseconds)
+        return self.prior
+
+    def finish(self, frame: np.ndarray, look: Look) -> np.ndarray:
+        """The frame's alpha from what the network saw of it."""
         self.raw = look.alpha
         with self.stages("temporal"):
             alpha = self.temporal(look.picture, look.alpha)
@@ -128,6 +168,13 @@ class Behind:
         while len(self._waiting) >= self._count:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._call, *arguments))
+
+    @property
+    def full(self) -> bool:
+        """Whether the next call would have to wait."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft().result()
+        return len(self._waiting) >= self._count
 
     def wait(self) -> None:
         """Until all calls are done."""

@@ -108,17 +108,20 @@ class Segmenter:
 
         Whatever steadies or mends alpha costs little there. `prior` may be of that size too.
         """
+        return self.looks([frame], [prior])[0]
+
+    def looks(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> list[Look]:
+        """The same for several frames, each of its own size, in one call of the network."""
         start = time.perf_counter()
-        canvas, box = self._fit_checked(frame)
-        pixels = self._pixels([canvas], [prior])
+        fitted = [self._fit_checked(frame) for frame in frames]
+        pixels = self._pixels([canvas for canvas, _ in fitted], priors)
         ready = time.perf_counter()
-        alpha = self.infer(pixels)[0, ..., 0]
+        alphas = self.infer(pixels)[..., 0]
         self.milliseconds = {
             "resize": 1000 * (ready - start),
             "network": 1000 * (time.perf_counter() - ready),
         }
-        inside = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-        return Look(np.ascontiguousarray(canvas[inside]), np.clip(alpha[inside], 0, 1))
+        return [_inside(canvas, alpha, box) for (canvas, box), alpha in zip(fitted, alphas, strict=True)]
 
     def warm_up(self) -> None:
         """Run once on black, so that the first real frame is not the one that waits."""
@@ -234,11 +237,21 @@ class ShapedSegmenter(Segmenter):
                 self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
         return alphas
 
-    def coarse(self, frame: np.ndarray, prior: np.ndarray | None = None) -> Look:
-        member = self.member(frame)
-        look = member.coarse(frame, prior)
-        self.milliseconds = member.milliseconds
-        return look
+    def looks(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> list[Look]:
+        found: dict[int, Look] = {}
+        self.milliseconds = {}
+        for frame in frames:
+            _check(frame)
+        choices = [self.member(frame) for frame in frames]
+        for member in self.members:
+            its = [number for number, choice in enumerate(choices) if choice is member]
+            if not its:
+                continue
+            looks = member.looks([frames[i] for i in its], [priors[i] for i in its])
+            found |= dict(zip(its, looks, strict=True))
+            for stage, spent in member.milliseconds.items():
+                self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
+        return [found[number] for number in range(len(frames))]
 
     def warm_up(self) -> None:
         for member in self.members:
@@ -355,6 +368,11 @@ def _other_shapes(path: Path, card: dict[str, Any]) -> list[Path]:
     weights = card.get("weights")
     found = sorted(path.parent.glob(f"{path.stem}_[0-9]*x[0-9]*{path.suffix}")) if weights else []
     return [other for other in found if cards.read(other).get("weights") == weights]
+
+
+def _inside(canvas: np.ndarray, alpha: np.ndarray, box: Box) -> Look:
+    part = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+    return Look(np.ascontiguousarray(canvas[part]), np.clip(alpha[part], 0, 1))
 
 
 def _check(frame: np.ndarray) -> None:

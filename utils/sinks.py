@@ -22,6 +22,7 @@ import numpy as np
 
 from utils.files import replacing
 from utils.images import EXTENSIONS, letterbox, write_image
+from utils.sound import Tap, open_sound
 from utils.sources import VideoError
 
 CLOCK = Fraction(1, 90000)  # the time base of MPEG: fine enough for every frame rate
@@ -51,6 +52,8 @@ TRANSPARENT: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 ALPHA_TOLERANCE = 6.0  # of 255, mean over the pixels of the frames looked at
 SAMPLES = 8
+BITRATE = 2_500_000  # of a stream, bits a second
+KEYFRAMES = 2.0  # seconds between whole pictures of a stream
 RETRY = 1.0  # seconds between two looks for a server that went away
 
 
@@ -111,7 +114,11 @@ class VideoSink(Sink):
     """A video file, with the sound of another copied (or converted, where the container asks for it)."""
 
     def __init__(
-        self, path: str | Path, rate: float | None = None, sound: str | None = None, transparent: bool = False
+        self,
+        path: str | Path,
+        rate: float | None = None,
+        sound: str | Tap | None = None,
+        transparent: bool = False,
     ) -> None:
         super().__init__(str(path))
         self.transparent, self._rate, self._sound_from = transparent, rate or DEFAULT_RATE, sound
@@ -185,7 +192,7 @@ class VideoSink(Sink):
         import av
 
         # A recording begins with its first picture; a film whose sound begins a moment before keeps that moment.
-        self._zero = 0.0 if self._sound_from and time < 1 else time
+        self._zero = 0.0 if isinstance(self._sound_from, str) and time < 1 else time
         self._size = picture.shape[:2]
 
         format, codec, sound_codec, copied = CONTAINERS[self._ending]
@@ -198,23 +205,31 @@ class VideoSink(Sink):
         self._stream = _add_stream(self._container, codec, layout, options, self._rate, picture)
         self._sound = None
         if self._sound_from:
-            self._sound = Sound(self._sound_from, self._container, sound_codec, copied, self._zero)
+            self._sound = open_sound(self._sound_from, self._container, sound_codec, copied, self._zero)
 
 
 class StreamSink(Sink):
-    """H.264 pushed to an RTMP or RTSP server.
+    """H.264 and sound pushed to an RTMP or RTSP server, at `bitrate` bits a second, a whole picture each `keyframes` seconds.
 
     A server that goes away is tried again for `reconnect` seconds, and what was shown meanwhile is lost; one that
     was never there is an error at once.
     """
 
     def __init__(
-        self, address: str, rate: float | None = None, bitrate: int = 2_500_000, reconnect: float = 0.0
+        self,
+        address: str,
+        rate: float | None = None,
+        bitrate: int = BITRATE,
+        reconnect: float = 0.0,
+        sound: str | Tap | None = None,
+        keyframes: float = KEYFRAMES,
     ) -> None:
         super().__init__(address)
         self._rate, self._bitrate, self._reconnect = rate or DEFAULT_RATE, bitrate, reconnect
+        self._sound_from, self._keyframes = sound, keyframes
         self._container: Any = None
-        self._last, self._zero = -1, 0.0
+        self._sound: Any = None
+        self._last, self._zero, self._key = -1, 0.0, 0.0
         self._size: tuple[int, int] | None = None
         self._broken = self._tried = 0.0  # when the server went away, and when it was last looked for
 
@@ -242,36 +257,63 @@ class StreamSink(Sink):
             return
         container, self._container = self._container, None
         with _writing(self.name):
+            if self._sound:
+                self._sound.close()
             container.mux(self._stream.encode(None))
             container.close()
 
     def _push(self, picture: np.ndarray, time: float) -> None:
+        from av.video.frame import PictureType
+
         if self._container is None:
             self._connect(picture, time)
         frame = _frame(_as_first(picture, self._size, False), "rgb24", "yuv420p")
         self._last = max(self._last + 1, round((time - self._zero) / CLOCK))
         frame.pts, frame.time_base = self._last, CLOCK
+        if self._last * CLOCK - self._key >= self._keyframes - 0.5 / self._rate:  # by time: rates may vary
+            self._key = self._last * CLOCK
+            frame.pict_type = PictureType.I
+        if self._sound:
+            self._sound.copy_until(time - self._zero)
         self._container.mux(self._stream.encode(frame))
         self.written += 1
 
-    def _connect(self, picture: np.ndarray, time: float) -> None:
+    def _open(self) -> tuple[Any, tuple[str, ...]]:
+        """The connection, and the sound that may be copied into it as it is."""
         import av
 
         kind = "rtsp" if self.name.startswith("rtsp") else "flv"
         options = {"rtsp_transport": "tcp"} if kind == "rtsp" else {"rw_timeout": "8000000"}
-        self._container = av.open(self.name, "w", format=kind, options=options)
-        how = {"preset": "veryfast", "tune": "zerolatency", "g": str(round(2 * self._rate))}
+        # Sound that ends or pauses does not hold the pictures up.
+        options["max_interleave_delta"] = "500000"
+        container = av.open(self.name, "w", format=kind, options=options)
+        return container, ("aac",) if kind == "rtsp" else ("aac", "mp3")
+
+    def _connect(self, picture: np.ndarray, time: float) -> None:
+        self._container, copied = self._open()
+        how = {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "g": str(max(1, round(2 * self._keyframes * self._rate))),
+            "forced-idr": "1",
+            "maxrate": str(self._bitrate),
+            "bufsize": str(self._bitrate),
+        }
         self._stream = _add_stream(self._container, "libx264", "yuv420p", how, self._rate, picture)
         self._stream.bit_rate = self._bitrate
-        self._last, self._zero = -1, time
+        self._last, self._zero, self._key = -1, time, 0.0
         self._size = self._size or picture.shape[:2]
+        self._sound = None
+        if self._sound_from:
+            self._sound = open_sound(self._sound_from, self._container, "aac", copied, time)
 
     def _drop(self) -> None:
         """Let go of a connection that is broken; what FFmpeg says at that is known already."""
-        container, self._container = self._container, None
-        if container is not None:
-            with contextlib.suppress(VideoError), _writing(self.name):
-                container.close()
+        for thing in (self._sound, self._container):
+            if thing is not None:
+                with contextlib.suppress(VideoError), _writing(self.name):
+                    thing.close()
+        self._container = self._sound = None
 
 
 class VirtualCamera(Sink):
@@ -302,98 +344,29 @@ class VirtualCamera(Sink):
             self._camera.close()
 
 
-class Sound:
-    """The sound of a video, copied beside the pictures up to where they are."""
-
-    def __init__(
-        self, source: str, target: Any, codec: str, copied: tuple[str, ...], skip: float = 0.0
-    ) -> None:
-        import av
-
-        self._container = av.open(source, metadata_errors="replace")
-        self._from = self._container.streams.audio[0]
-        self._start = float(self._container.start_time or 0) / 1e6 + skip
-        self._target = target
-        # Decoders have names of their own, such as mp3float.
-        self._copies = self._from.codec_context.codec.canonical_name in copied
-        if self._copies:
-            self._to = target.add_stream_from_template(self._from)
-        else:
-            self._to = target.add_stream(codec, rate=48000)
-            self._resampler = av.AudioResampler(self._to.format, self._to.layout, self._to.rate)
-        self._packets = self._container.demux(self._from)
-        self._waiting: Any = None
-        self._done = False
-
-    def copy_until(self, time: float) -> None:
-        """All sound that begins before `time` in seconds."""
-        while not self._done:
-            packet = self._waiting or self._next()
-            if packet is None or packet.dts is None:
-                self._waiting, self._done = None, packet is None
-                if packet is not None and not self._copies:
-                    self._convert(packet)
-                continue
-            if float(packet.pts * packet.time_base) - self._start > time:
-                self._waiting = packet
-                return
-            self._waiting = None
-            if float(packet.pts * packet.time_base) < self._start:
-                continue
-            if self._copies:
-                offset = round(self._start / packet.time_base)
-                packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, self._to
-                self._target.mux(packet)
-            else:
-                self._convert(packet)
-
-    def close(self) -> None:
-        """Flush the encoder and let go of the file."""
-        if not self._copies:
-            for frame in self._resampler.resample(None):
-                self._target.mux(self._to.encode(frame))
-            self._target.mux(self._to.encode(None))
-        self._container.close()
-
-    def _next(self) -> Any:
-        """The next packet; a source damaged here has no more sound, and its pictures are kept."""
-        import av
-
-        try:
-            return next(self._packets, None)
-        except av.FFmpegError:
-            return None
-
-    def _convert(self, packet: Any) -> None:
-        import av
-
-        try:
-            sounds = packet.decode()
-        except av.FFmpegError:  # a damaged packet is a gap
-            return
-        for sound in sounds:
-            if sound.pts is not None:
-                sound.pts -= round(self._start / sound.time_base)
-            for frame in self._resampler.resample(sound):
-                self._target.mux(self._to.encode(frame))
-
-
 def open_sink(
     spec: str | Path,
     rate: float | None = None,
-    sound: str | None = None,
+    sound: str | Tap | None = None,
     transparent: bool = False,
     reconnect: float = 0.0,
+    bitrate: int = BITRATE,
+    keyframes: float = KEYFRAMES,
 ) -> Sink:
-    """By its name: a video, a picture, a folder of PNGs, an rtmp or rtsp address, or "camera".
+    """By its name: a video, a picture, a folder of PNGs, an rtmp or rtsp address, "camera", or "gst:PIPELINE".
 
-    `reconnect` in seconds is a StreamSink's. Raises ValueError where that kind cannot be written (transparent).
+    `reconnect`, `bitrate` and `keyframes` are a StreamSink's. Raises ValueError where that kind cannot be written
+    (transparent, or for want of GStreamer).
     """
     text = str(spec)
     if text == "camera":
         return VirtualCamera(rate)
+    if text.startswith("gst:"):
+        from utils.gstreamer import PipelineSink
+
+        return PipelineSink(text, rate)
     if "://" in text:
-        return StreamSink(text, rate, reconnect=reconnect)
+        return StreamSink(text, rate, bitrate, reconnect, sound, keyframes)
     ending = Path(text).suffix.lower()
     if ending in EXTENSIONS:
         return PictureSink(text)

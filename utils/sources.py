@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.images import EXTENSIONS, list_images, read_image
+from utils.sound import Tap
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
@@ -42,14 +43,17 @@ class Source:
     """What all sources share. Iterate over it once, and close it (or use it in a `with`).
 
     Attributes: `name`, `live` (frames may be dropped), `rate` in frames a second where known, `frames`, how
-    many there are where known, `sound`, the file or address that has the sound, or None, and `dropped`.
+    many there are where known, `sound`, the file or Tap that has the sound, or None, `dropped`, `trouble`: why a
+    live source gives nothing now, else "", and `retries`, how often it was opened again.
     """
 
     live = False
     rate: float | None = None
     frames: int | None = None
-    sound: str | None = None
+    sound: str | Tap | None = None
     dropped = 0
+    trouble = ""
+    retries = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -119,9 +123,14 @@ class Live(Source):
     idle: Callable[[], bool] | None = None
 
     def __init__(
-        self, name: str, connect: Callable[[], Iterator[np.ndarray]], reconnect: float = 0.0
+        self,
+        name: str,
+        connect: Callable[[], Iterator[np.ndarray]],
+        reconnect: float = 0.0,
+        sound: Tap | None = None,
     ) -> None:
         super().__init__(name)
+        self.sound = sound
         self._connect, self._reconnect = connect, reconnect
         self._newest: Frame | None = None
         self._number, self._error = 0, ""
@@ -129,6 +138,8 @@ class Live(Source):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"read {name}", daemon=True)
         self._began = time.monotonic()
+        if sound is not None:
+            sound.clock = lambda: time.monotonic() - self._began
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -170,9 +181,11 @@ class Live(Source):
                 reason = "ended"
             except Exception as error:  # whatever a driver or a decoder raises, this thread must tell of it
                 reason = " ".join(str(error).removeprefix(f"{self.name}: ").split()) or type(error).__name__
+            self.trouble = reason
             if time.monotonic() - last >= self._reconnect:
                 break
             self._stop.wait(0.3)
+            self.retries += 1
         with self._news:
             waited = f" (tried again for {self._reconnect:.0f} s)" if self._reconnect else ""
             self._error = f"{self.name}: {reason}{waited}"
@@ -180,22 +193,28 @@ class Live(Source):
 
     def _show(self, frame: Frame) -> None:
         with self._news:
-            self._newest, self._number = frame, self._number + 1
+            self._newest, self._number, self.trouble = frame, self._number + 1, ""
             self._news.notify_all()
 
 
 def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] | None = None) -> Source:
-    """A camera's index or device, a picture, a folder of pictures, a video, or an rtsp, rtmp or http address.
+    """A camera's index or device, a picture, a folder of pictures, a video, an rtsp, rtmp or http address, or
+    "gst:PIPELINE".
 
     `size` (height, width) is asked of a camera, which may give another. Raises FileNotFoundError, VideoError.
     """
     text = str(spec)
     if text.isdigit() or text.startswith("/dev/video"):
         return Live(f"camera {text}", lambda: _camera(text, size), reconnect)
+    if text.startswith("gst:"):
+        from utils.gstreamer import frames
+
+        return Live(text, lambda: frames(text), reconnect)
     if text.startswith(("http://", "https://")) and _is_file(text):
         return VideoFile(text)
     if "://" in text:
-        return Live(text, lambda: _stream(text), reconnect)
+        tap = Tap()
+        return Live(text, lambda: _stream(text, tap), reconnect, tap)
     path = Path(text)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such video, picture or folder")
@@ -241,9 +260,9 @@ def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
         camera.release()
 
 
-def _stream(address: str) -> Iterator[np.ndarray]:
+def _stream(address: str, tap: Tap) -> Iterator[np.ndarray]:
     with reading(address), opened(address) as (container, stream):
-        for frame in _decoded(container, stream, None):
+        for frame in _decoded(container, stream, None, tap):
             yield frame.image
 
 
@@ -262,9 +281,10 @@ def opened(name: str):
         yield container, container.streams.video[0]
 
 
-def _decoded(container, stream, rate: float | None) -> Iterator[Frame]:
+def _decoded(container, stream, rate: float | None, tap: Tap | None = None) -> Iterator[Frame]:
     start = float(container.start_time or 0) / 1e6
-    for number, frame in enumerate(container.decode(stream)):
+    frames = container.decode(stream) if tap is None else _tapped(container, stream, tap)
+    for number, frame in enumerate(frames):
         moment = number / (rate or FOLDER_RATE) if frame.time is None else frame.time - start
         yield Frame(upright(frame, stream), moment)
 
@@ -275,6 +295,21 @@ def upright(frame, stream) -> np.ndarray:
     turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
     image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _tapped(container, stream, tap: Tap) -> Iterator:
+    """The pictures; sound goes to the tap, and sound that cannot be decoded costs no picture."""
+    import av
+
+    sounds = container.streams.audio[:1]
+    tap.begin(bool(sounds))
+    for packet in container.demux(stream, *sounds):
+        if packet.stream.index == stream.index:
+            yield from packet.decode()
+            continue
+        with contextlib.suppress(av.FFmpegError):
+            for sound in packet.decode():
+                tap.put(sound)
 
 
 def _square(stream, frame) -> int:

@@ -152,10 +152,10 @@ class Viewer:
             self._down = None
 
 
-def write(picture: np.ndarray, lines: list[str], bottom: bool = False) -> None:
+def write(picture: np.ndarray, lines: list[str], bottom: bool = False, scale: float | None = None) -> None:
     """Lines of text, columns parted by tabs, in white on a darkened corner of the picture, in place."""
     height, width = picture.shape[:2]
-    scale = float(np.clip(height / 1000, 0.35, 1.0))
+    scale = scale or float(np.clip(height / 1000, 0.35, 1.0))
     step = round(32 * scale)
     tall = step * len(lines) + step // 2
     columns = [max(measure(text, scale) for text in part) + step for part in _columns(lines)]
