@@ -10,7 +10,8 @@ class SegmentationLoss(keras.losses.Loss):
     """BCE + Dice + boundary weight, one value a picture.
 
     `y_true` alpha 0..1 [N, H, W, 1]; `y_pred` logits [N, H, W, 1], or [N, H, W, 2] where the second
-    channel is an edge head's, trained on the same band. Pixels within `band` of the true boundary
+    channel is an edge head's, trained on the same band, or more, of heads on deeper layers that each learn the same
+    as the first (Lee et al., "Deeply-Supervised Nets", 2015). Pixels within `band` of the true boundary
     count `1 + boundary` times in the BCE. Band width: a 48th of the side, about the band that
     Boundary IoU looks at (Cheng et al., CVPR 2021).
 
@@ -26,6 +27,8 @@ class SegmentationLoss(keras.losses.Loss):
         self.boundary, self.dice, self.edge, self.consistency = boundary, dice, edge, consistency
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        if y_pred.shape[-1] > 2:
+            return sum(self.call(y_true, y_pred[..., i : i + 1]) for i in range(y_pred.shape[-1]))
         logits = y_pred[..., :1]
         near = boundary_band(y_true)
         weight = 1.0 + self.boundary * near

@@ -87,18 +87,8 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
-    """The network without what only training needs (an edge head)."""
-    if not architecture["options"].get("edge_head"):
-        return network
-    plain = models.create(
-        architecture["name"],
-        tuple(architecture["input_size"]),
-        architecture["channels"],
-        **_plain(architecture),
-    )
-    for layer in plain.layers:
-        layer.set_weights(network.get_layer(layer.name).get_weights())
-    return plain
+    """The network without what only training needs (an edge head, heads on deeper layers)."""
+    return models.without_heads(network, architecture)
 
 
 def model_card(
@@ -122,7 +112,7 @@ def model_card(
     )
     return {
         "name": architecture["name"],
-        "architecture": {**architecture, "options": _plain(architecture)},
+        "architecture": {**architecture, "options": models.deployed(architecture["options"])},
         "parameters": parameters,
         "input": "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four",
         "output": "alpha 0..1",
@@ -142,10 +132,6 @@ def _revive(network: keras.Model, batches: Batches, seed: int) -> None:
     folded = encoders.revive_batch_norms(network, pixels)
     if folded:
         print(f"encoder: {folded} folded batch norms revived, {woken} silent channels woken")
-
-
-def _plain(architecture: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in architecture["options"].items() if key != "edge_head"}
 
 
 def _short(metrics: dict[str, float]) -> dict[str, float]:
