@@ -59,8 +59,10 @@ def place_names(axes: Axes, dots: list[Dot]) -> list[Box]:
 
     bounds = axes.get_window_extent().extents
     centres = axes.transData.transform([dot[:2] for dot in dots])
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centres]
     taken.append(tuple(axes.get_legend().get_window_extent().extents))
+    # Beside another dot a name would pass for its name.
+    claims = [(x - 18, y - 12, x + 18, y + 12) for x, y in centres]
     boxes = []
     for index in np.argsort(-centres[:, 1]):
         x, y, name, peer = dots[index]
@@ -76,7 +78,9 @@ def place_names(axes: Axes, dots: list[Dot]) -> list[Box]:
         )
         extent = Text.get_window_extent(text)
         points = 72 / axes.figure.dpi
-        box, near = free_place(centres[index], (extent.width, extent.height), taken, bounds, 1 / points)
+        costs = [(bounds, -10.0), *((box, 10.0) for box in taken)]
+        costs += [(box, 1.0) for other, box in enumerate(claims) if other != index]
+        box, near = free_place(centres[index], (extent.width + 4, extent.height + 2), costs, 1 / points)
         middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
         text.set_position((middle - centres[index]) * points)
         text.arrow_patch.set_visible(not near)
@@ -86,25 +90,20 @@ def place_names(axes: Axes, dots: list[Dot]) -> list[Box]:
 
 
 def free_place(
-    centre: np.ndarray, size: tuple[float, float], taken: list[Box], bounds: Box, point: float
+    centre: np.ndarray, size: tuple[float, float], costs: list[tuple[Box, float]], point: float
 ) -> tuple[Box, bool]:
-    """The first box of `size` around `centre` that touches nothing, or that which covers least; whether it is near.
+    """Of the boxes of `size` around `centre` the first that costs least; whether it is near.
 
-    All in pixels, of which a point has `point`.
+    An area in common with each box of `costs` costs so much a pixel. All in pixels, of which a point has `point`.
     """
+    length = np.array(size)
     found = []
     for ring in RINGS:
         for side in SIDES:
-            middle = [
-                c + s * (ring * point + length / 2) for c, s, length in zip(centre, side, size, strict=True)
-            ]
-            box = (*(m - length / 2 for m, length in zip(middle, size, strict=True)),)
-            box = (*box, *(m + length / 2 for m, length in zip(middle, size, strict=True)))
-            outside = size[0] * size[1] - shared(box, bounds)
-            found.append((10 * outside + sum(shared(box, other) for other in taken), box, ring <= RINGS[1]))
-            if found[-1][0] < 1e-6:
-                return found[-1][1:]
-    return min(found, key=lambda item: item[0])[1:]
+            middle = centre + np.array(side) * (ring * point + length / 2)
+            box = (*(middle - length / 2), *(middle + length / 2))
+            found.append((sum(weight * shared(box, other) for other, weight in costs), box, ring <= RINGS[1]))
+    return min(found, key=lambda item: round(item[0], 3))[1:]
 
 
 def shared(box: Box, other: Box) -> float:
