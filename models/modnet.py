@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 from keras import KerasTensor, layers
 
+import models
 from models import blocks, mobilenetv2
 
 ENCODER = (*mobilenetv2.ENCODER, "Conv_1")
@@ -54,9 +55,12 @@ def build(
 def load_encoder(network: keras.Model, weights: str | Path, **_: object) -> None:
     """Start the encoder from "imagenet" or a MobileNetV2 weights file of width 1.0.
 
-    Its norms were trained with a larger epsilon: the variances take up the difference, so that features are the same.
+    The norms of all but another MODNet were trained with a larger epsilon: the variances take up the difference, so
+    that features are the same.
     """
     mobilenetv2.load(network, weights, 1.0)
+    if Path(weights).suffix == ".keras" and models.cards.read(weights)["architecture"]["name"] == "modnet":
+        return
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization) and layer.name.startswith(ENCODER):
             *others, variance = layer.get_weights()

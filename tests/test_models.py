@@ -667,6 +667,11 @@ def test_modnet_start_gives_the_same_features(tmp_path: Path) -> None:
     a, b = outputs(ours, x)[0], outputs(theirs, x / 127.5 - 1)[0]
     np.testing.assert_allclose(a, b, atol=1e-4)
     assert np.abs(a).max() > 0.01
+    path, name = tmp_path / "modnet.keras", "block_9_project_BN"
+    models.save(network, path, describe(case_of("modnet")))
+    again = models.create("modnet", (SIDE, SIDE), weights=path)
+    for mine, donors in zip(kernels(again)[name], kernels(network)[name], strict=True):
+        np.testing.assert_array_equal(mine, donors)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_unet", "mobilenetv3_qat"])
