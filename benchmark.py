@@ -1,7 +1,9 @@
 """python benchmark.py checkpoints/photo_int8.tflite checkpoints/live_int8.tflite
 
 Parameters, file size and latency of model files of any kind, or of architectures by name (built with
-random weights: speed does not depend on them), on this machine and on each number of threads.
+random weights: speed does not depend on them), on this machine and on each number of threads. A name may be followed
+by a size and options: pp_humanseg_v2_lite:144x256:form=portrait. `python -m utils.compare_models` makes a table and
+a picture of what --json writes.
 
 All networks take turns, run by run, so that a busy moment slows all of them alike; the ratio is to
 MediaPipe's selfie segmenter, measured in the same turns where the package mediapipe is installed or
@@ -18,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utils import cli
 
@@ -32,7 +35,10 @@ class Contender:
     path: Path
     size: str = ""
     parameters: int | None = None
+    architecture: dict[str, Any] | None = None
     iou: float | None = None
+    boundary_iou: float | None = None
+    peer: bool = False
 
 
 def arguments() -> argparse.Namespace:
@@ -73,7 +79,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         contenders = [open_contender(model, Path(folder)) for model in args.models or architectures()]
         if peer:
-            contenders.append(Contender(f"{peer.stem} (peer)", peers.prepare(peer, Path(folder))))
+            contenders.append(Contender(f"{peer.stem} (peer)", peers.prepare(peer, Path(folder)), peer=True))
         else:
             print("note: no ratios: mediapipe is not installed and --peer names no file")
         times = {threads: measure(contenders, threads, args) for threads in args.threads}
@@ -157,22 +163,36 @@ def open_contender(model: str, folder: Path) -> Contender:
 
     path = Path(model)
     if path.suffix:
-        card = models.cards.read(path)
-        known = card.get("metrics", {})
-        return Contender(path.name, path, parameters=card.get("parameters"), iou=known.get("iou"))
-    if model not in models.names():
+        return open_file(path)
+    name, *details = model.split(":")
+    if name not in models.names():
         raise ValueError(f"{model}: give a model file or one of {', '.join(models.names())}")
-    from utils import backend, exporting, fold
+    from utils import backend, exporting, fold, recipe
     from utils.formats import Job
 
     backend.choose()
-    network = models.create(model)
-    target = folder / f"{model}.tflite"
+    sizes = [cli.size(text) for text in details if "=" not in text]
+    options = recipe.options(argparse.Namespace(option=[text for text in details if "=" in text]))
+    architecture = models.describe(name, sizes[0] if sizes else None, **options)
+    network = models.create(name, tuple(architecture["input_size"]), **options)
+    target = folder / f"{model.replace('/', '_')}.tflite"
     print(f"building {model}", flush=True)
     with exporting.saved_model(fold.fold(network, "own")) as saved:
         exporting.convert("tflite", Job(saved, lambda: iter(())), target)
-    models.cards.attach(target, {"name": model})
-    return Contender(model, target, parameters=network.count_params())
+    models.cards.attach(target, {"name": name})
+    return Contender(model, target, parameters=network.count_params(), architecture=architecture)
+
+
+def open_file(path: Path) -> Contender:
+    """A model file, with what its card knows."""
+    import models
+
+    card = models.cards.read(path)
+    metrics = card.get("metrics", {})
+    found = Contender(path.name, path, parameters=card.get("parameters"), peer=bool(card.get("peer")))
+    found.iou, found.boundary_iou = metrics.get("iou"), metrics.get("boundary_iou")
+    found.architecture = card.get("architecture")
+    return found
 
 
 def measure(contenders: list[Contender], threads: int, args: argparse.Namespace) -> list[list[float]]:
@@ -207,7 +227,10 @@ def describe(contender: Contender, index: int, times: dict[int, list[list[float]
         "size": contender.size,
         "parameters": contender.parameters,
         "megabytes": contender.path.stat().st_size / 1e6,
+        "architecture": contender.architecture,
         "iou": contender.iou,
+        "boundary_iou": contender.boundary_iou,
+        "peer": contender.peer,
     }
     for threads, records in times.items():
         row[f"p50_ms_{threads}"] = float(np.median(records[index]))

@@ -45,7 +45,16 @@ REGISTRY: dict[str, Entry] = {
     "deeplab": Entry((513, 513), 8, options=("output_stride",), encoder=True),
     "mobilenetv3_qat": Entry((256, 256), 32, encoder=True),
     "mobilenetv2_fpn": Entry((192, 192), 32, options=("alpha", "decoder"), encoder=True),
+    "pp_humanseg_v1_lite": Entry((192, 192), 2),
+    "pp_humanseg_v2_lite": Entry((192, 192), 2, options=("form", "training_heads")),
+    "pp_humanseg_v1_mobile": Entry((192, 192), 32),
+    "pp_humanseg_v2_mobile": Entry((192, 192), 32, options=("training_heads",)),
+    "pp_humanseg_v1_server": Entry((512, 512), 8),
+    "modnet": Entry((512, 512), 32, options=("prior", "branch"), encoder=True),
 }
+
+# Options that add outputs for training; a network is deployed without them.
+TRAINING_ONLY = ("edge_head", "training_heads")
 
 
 def names() -> list[str]:
@@ -129,7 +138,8 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     The network is rebuilt from its card and only numbers are read from the file, so code hidden in
     it (Lambda layers, pickles) is never run. ``overrides`` change the card's architecture: for
     instance ``input_size=(256, 256)`` or ``output_stride=8``. With ``channels=4`` a network of three
-    is given a fourth that it does not look at yet. Raises ValueError on any other file.
+    is given a fourth that it does not look at yet; heads that only training has are left out where
+    ``overrides`` say so (``training_heads=False``). Raises ValueError on any other file.
     """
     path = Path(path)
     architecture = cards.read(path).get("architecture")
@@ -143,7 +153,8 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
             (architecture if key in ("input_size", "channels") else options)[key] = value
         name, channels = architecture["name"], architecture.get("channels", 3)
         size = tuple(architecture.get("input_size") or ()) or None
-        network = create(name, size, min(stored, channels), **options)
+        heads = {key: True for key in TRAINING_ONLY if (architecture.get("options") or {}).get(key)}
+        network = create(name, size, min(stored, channels), **{**options, **heads})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
     try:
@@ -153,6 +164,8 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
         raise ValueError(
             f"{path}: its weights do not fit {name}: it is damaged or from another version"
         ) from error
+    if any(not options[key] for key in heads):
+        network = copied(network, create(name, size, min(stored, channels), **options))
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
 
@@ -171,17 +184,40 @@ def encoder_layers(network: keras.Model, name: str) -> tuple[str, ...]:
 def logits(network: keras.Model) -> keras.Model:
     """The same network ending in logits [N, H, W, 1], for losses; two classes become their difference.
 
-    With an edge head, the edge logits follow as a second channel.
+    With an edge head, the edge logits follow as a second channel; with training heads, theirs follow, two at least.
     """
     import keras
 
-    head = network.get_layer("logits").output
-    if head.shape[-1] == 2:
-        head = head[..., 1:] - head[..., :1]
-    if any(layer.name == "edge_logits" for layer in network.layers):
-        edge = network.get_layer("edge_logits").output
-        head = keras.layers.Concatenate()([head, edge[..., 1:] - edge[..., :1]])
-    return keras.Model(network.inputs[0], head, name=network.name)
+    heads = sorted(layer.name for layer in network.layers if layer.name.endswith("_logits"))
+    found = [network.get_layer(name).output for name in ("logits", *heads)]
+    found = [head[..., 1:] - head[..., :1] if head.shape[-1] == 2 else head for head in found]
+    return keras.Model(
+        network.inputs[0],
+        keras.layers.Concatenate()(found) if heads else found[0],
+        name=network.name,
+    )
+
+
+def without_heads(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
+    """The network, which `architecture` describes, without the heads that only training has."""
+    options = dict(architecture["options"])
+    if not any(options.get(key) for key in TRAINING_ONLY):
+        return network
+    size, channels = tuple(architecture["input_size"]), architecture["channels"]
+    return copied(network, create(architecture["name"], size, channels, **deployed(options)))
+
+
+def deployed(options: dict[str, Any]) -> dict[str, Any]:
+    """An architecture's options without those that only training has."""
+    return {key: value for key, value in options.items() if key not in TRAINING_ONLY}
+
+
+def copied(donor: keras.Model, network: keras.Model) -> keras.Model:
+    """`network` with the weights that `donor` has under the same names."""
+    for layer in network.layers:
+        if layer.weights:
+            layer.set_weights(donor.get_layer(layer.name).get_weights())
+    return network
 
 
 def _check_size(name: str, size: tuple[int, int], multiple: int) -> None:

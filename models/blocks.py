@@ -33,6 +33,15 @@ def batch_norm(x: KerasTensor, name: str | None = None, epsilon: float = 1e-3) -
     return layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=name)(x)
 
 
+def instance_norm(x: KerasTensor, name: str | None = None, epsilon: float = 1e-5) -> KerasTensor:
+    """Each picture's channels to mean 0 and variance 1, nothing learnt; the same in training and use.
+
+    Source: Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016.
+    """
+    norm = layers.LayerNormalization(axis=(1, 2), epsilon=epsilon, center=False, scale=False, name=name)
+    return norm(x)
+
+
 def alpha(logits: KerasTensor) -> KerasTensor:
     """Alpha 0..1 [N, H, W, 1] from the layer called "logits": one channel, or background and person."""
     if logits.shape[-1] == 1:
@@ -40,9 +49,22 @@ def alpha(logits: KerasTensor) -> KerasTensor:
     return layers.Softmax(name="softmax")(logits)[..., 1:]
 
 
-def upsample(x: KerasTensor, factor: int = 2, name: str | None = None) -> KerasTensor:
+def upsample(x: KerasTensor, factor: int | tuple[int, int] = 2, name: str | None = None) -> KerasTensor:
     """Bilinear enlargement with half-pixel centres."""
     return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+
+
+def resize(x: KerasTensor, height: int, width: int, name: str | None = None) -> KerasTensor:
+    """Bilinear with half-pixel centres, without antialiasing, to a size; `x` itself where it has it.
+
+    Whole factors go by `upsample`, whose layer every backend and runtime does fastest.
+    """
+    before = x.shape[1:3]
+    if before == (height, width):
+        return x
+    if height % before[0] == 0 and width % before[1] == 0:
+        return upsample(x, (height // before[0], width // before[1]), name)
+    return layers.Resizing(height, width, name=name)(x)
 
 
 def conv_bn(
@@ -54,19 +76,28 @@ def conv_bn(
     bias: bool = False,
     relu: bool = True,
     epsilon: float = 1e-3,
+    dilation: int = 1,
 ) -> KerasTensor:
     """Convolution, batch norm and (unless relu=False) ReLU."""
-    x = layers.Conv2D(filters, kernel, stride, "same", use_bias=bias, name=name)(x)
+    x = layers.Conv2D(filters, kernel, stride, "same", dilation_rate=dilation, use_bias=bias, name=name)(x)
     x = batch_norm(x, name + "_bn", epsilon)
     return layers.ReLU(name=name + "_relu")(x) if relu else x
 
 
 def depthwise_bn(
-    x: KerasTensor, name: str, kernel: int = 3, stride: int = 1, bias: bool = False, epsilon: float = 1e-3
+    x: KerasTensor,
+    name: str,
+    kernel: int = 3,
+    stride: int = 1,
+    bias: bool = False,
+    epsilon: float = 1e-3,
+    relu: bool = True,
+    dilation: int = 1,
 ) -> KerasTensor:
-    """Depthwise convolution, batch norm, ReLU."""
-    x = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=bias, name=name)(x)
-    return layers.ReLU(name=name + "_relu")(batch_norm(x, name + "_bn", epsilon))
+    """Depthwise convolution, batch norm and (unless relu=False) ReLU."""
+    x = layers.DepthwiseConv2D(kernel, stride, "same", dilation_rate=dilation, use_bias=bias, name=name)(x)
+    x = batch_norm(x, name + "_bn", epsilon)
+    return layers.ReLU(name=name + "_relu")(x) if relu else x
 
 
 def residual(x: KerasTensor, filters: int, name: str, bias: bool = False, match: bool = True) -> KerasTensor:
@@ -94,6 +125,11 @@ class AlignedResize(layers.Layer):
 
     [N, h, w, C] -> [N, height, width, C]; h and w must be known when the network is built.
     """
+
+    @staticmethod
+    def matrix(before: int, after: int) -> np.ndarray:
+        """Weights [after, before] of one axis."""
+        return interpolation(before, after)
 
     def __init__(
         self,
@@ -130,10 +166,24 @@ class AlignedResize(layers.Layer):
         """What rebuilds this layer."""
         return {**super().get_config(), "height": self.height, "width": self.width, "factor": self.factor}
 
-    @staticmethod
-    def _interpolate(x: KerasTensor, size: int) -> KerasTensor:
-        kernel = ops.convert_to_tensor(interpolation(x.shape[-1], size).T[None, None], dtype=x.dtype)
+    def _interpolate(self, x: KerasTensor, size: int) -> KerasTensor:
+        kernel = ops.convert_to_tensor(self.matrix(x.shape[-1], size).T[None, None], dtype=x.dtype)
         return ops.conv(x, kernel, padding="valid", data_format="channels_last")
+
+
+@keras.saving.register_keras_serializable(package="portrait")
+class AdaptivePool(AlignedResize):
+    """Average pooling to a size, whatever the picture's: bin i of n is the mean of floor(i H / n) to ceil((i + 1) H / n).
+
+    Bins overlap where n does not divide H. [N, h, w, C] -> [N, height, width, C].
+    """
+
+    @staticmethod
+    def matrix(before: int, after: int) -> np.ndarray:
+        """Weights [after, before] of one axis."""
+        place, bins = np.arange(before), np.arange(after)[:, None]
+        inside = (place >= bins * before // after) & (place < -(-(bins + 1) * before // after))
+        return (inside / inside.sum(1, keepdims=True)).astype("float32")
 
 
 def interpolation(before: int, after: int) -> np.ndarray:

@@ -75,6 +75,14 @@ def test_edge_head_is_trained_on_the_band() -> None:
     assert good[0] + 1 < bad[0]
 
 
+def test_heads_on_deeper_layers_learn_the_same() -> None:
+    truth = half()
+    logits = np.random.default_rng(1).normal(size=(1, 96, 96, 3)).astype(np.float32)
+    loss = losses.SegmentationLoss()
+    each = [numbers(loss.call(truth, logits[..., i : i + 1]))[0] for i in range(3)]
+    assert numbers(loss.call(truth, logits))[0] == pytest.approx(sum(each), rel=1e-5)
+
+
 def test_band_is_a_square_maximum_filter() -> None:
     """Against SciPy's filters, on soft alphas of any shape."""
     from scipy import ndimage

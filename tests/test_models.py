@@ -18,7 +18,17 @@ import pytest
 from keras import layers
 
 import models
-from models import blocks, mobilenetv2, mobilenetv3, portrait_net, sinet
+from models import (
+    blocks,
+    mobilenetv2,
+    mobilenetv3,
+    mobilenetv3_large,
+    modnet,
+    portrait_net,
+    pp_humanseg_v1_lite,
+    sinet,
+)
+from utils.flops import multiply_adds
 
 ROOT = Path(__file__).parent.parent
 SIDE = 64  # small, and legal for every network
@@ -58,6 +68,19 @@ CASES = [
     Case("mobilenetv3_qat", 969_970, 952_018),
     Case("mobilenetv2_fpn", 584_209),
     Case("mobilenetv2_fpn", 578_401, options={"decoder": "light"}),
+    Case("pp_humanseg_v1_lite", 137_466, 131_766),
+    Case("pp_humanseg_v2_lite", 3_030_358, 3_002_406),
+    Case("pp_humanseg_v2_lite", 3_043_990, options={"training_heads": True}),
+    Case("pp_humanseg_v2_lite", 937_006, 921_598, options={"form": "portrait"}),
+    Case("pp_humanseg_v2_lite", 946_094, options={"form": "portrait", "training_heads": True}),
+    Case("pp_humanseg_v1_mobile", 1_543_954),
+    Case("pp_humanseg_v2_mobile", 7_527_536),
+    Case("pp_humanseg_v2_mobile", 7_576_592, options={"training_heads": True}),
+    Case("pp_humanseg_v1_server", 26_789_874),
+    Case("modnet", 6_511_409, 6_476_609),
+    Case("modnet", 6_511_697, channels=4),
+    Case("modnet", 6_512_705, channels=4, options={"prior": "everywhere"}),
+    Case("modnet", options={"branch": "low"}),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_name = pytest.mark.parametrize("name", models.names())
@@ -125,6 +148,7 @@ def test_parameters(case: Case) -> None:
     network = built(case)
     assert case.total in (None, network.count_params())
     assert case.trainable in (None, size_of(network.trainable_variables))
+    assert multiply_adds(network) > 1e6, "a layer that nobody counts"
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -256,6 +280,64 @@ def test_sinet_takes_any_multiple_of_32(size: tuple[int, int]) -> None:
     assert outputs(network, np.zeros((3, *size, 3), "float32"))[0].shape == (3, *size, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("pp_humanseg_v1_lite", {}, (192, 192)),
+        ("pp_humanseg_v1_lite", {}, (224, 398)),
+        ("pp_humanseg_v1_lite", {}, (18, 34)),
+        ("pp_humanseg_v2_lite", {}, (192, 192)),
+        ("pp_humanseg_v2_lite", {"form": "portrait"}, (144, 256)),
+        ("pp_humanseg_v2_lite", {"form": "portrait"}, (224, 398)),
+        ("pp_humanseg_v2_lite", {}, (34, 66)),
+        ("pp_humanseg_v1_mobile", {}, (96, 160)),
+        ("pp_humanseg_v2_mobile", {}, (160, 96)),
+        ("pp_humanseg_v1_server", {}, (40, 72)),
+        ("modnet", {}, (96, 160)),
+        ("modnet", {"branch": "low"}, (160, 96)),
+    ],
+)
+def test_published_and_other_sizes(name: str, options: dict, size: tuple[int, int]) -> None:
+    network = models.create(name, size, **options)
+    alpha = outputs(network, np.random.default_rng(9).uniform(0, 255, (1, *size, 3)).astype("float32"))[0]
+    assert alpha.shape == (1, *size, 1)
+    assert np.isfinite(alpha).all()
+
+
+def test_humanseg_lite_shuffles_halves() -> None:
+    x = np.arange(8, dtype="float32")[None, None, None] * np.ones((1, 2, 3, 1), "float32")
+    y = keras.ops.convert_to_numpy(pp_humanseg_v1_lite.shuffle(x))
+    assert y[0, 1, 2].tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+
+
+def test_mobilenetv3_large_activations() -> None:
+    x = np.linspace(-5, 5, 41, dtype="float32")
+    y = keras.ops.convert_to_numpy(mobilenetv3_large.hard_swish(keras.ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(y, x * np.clip(x / 6 + 0.5, 0, 1), atol=1e-6)
+    inputs = layers.Input((4, 4, 8))
+    network = keras.Model(inputs, mobilenetv3_large.gate(inputs, "x"))
+    bias = np.linspace(-4, 4, 8, dtype="float32")
+    excite = network.get_layer("x_excite")
+    excite.set_weights([np.zeros_like(excite.get_weights()[0]), bias])
+    gates = outputs(network, np.ones((1, 4, 4, 8), "float32"))[0][0, 0, 0]
+    np.testing.assert_allclose(gates, np.clip(0.2 * bias + 0.5, 0, 1), atol=1e-6)
+
+
+def test_modnet_norms_half_by_the_picture() -> None:
+    """The instance half of each block does not see contrast or brightness, the batch half does."""
+    inputs = layers.Input((8, 8, 4))
+    y = modnet.ib_conv(inputs, 6, "block", 1)
+    network = keras.Model(inputs, y)
+    x = np.random.default_rng(10).normal(size=(1, 8, 8, 4)).astype("float32")
+    a, b = outputs(network, x)[0], outputs(network, 3 * x + 1)[0]
+    np.testing.assert_allclose(a[..., 3:], b[..., 3:], atol=1e-4)
+    assert np.abs(a[..., :3] - b[..., :3]).max() > 0.1
+    convolved = outputs(keras.Model(inputs, network.get_layer("block_instance").output), x)[0]
+    expected = (convolved - convolved.mean((1, 2))) / np.sqrt(convolved.var((1, 2)) + 1e-5)
+    np.testing.assert_allclose(a[..., 3:], np.maximum(expected, 0), atol=1e-4)
+    assert size_of(network.trainable_variables) == 4 * 6 + 6 + 2 * 3
+
+
 def test_sinet_shuffles_two_groups() -> None:
     layer = sinet.ShuffledGroups(6)
     x = np.random.default_rng(5).normal(size=(2, 3, 3, 8)).astype("float32")
@@ -323,6 +405,23 @@ def test_edge_head_is_left_behind(tmp_path: Path) -> None:
     for stripped in (loaded, copied):
         assert all(layer.name != "edge_logits" for layer in stripped.layers)
         np.testing.assert_array_equal(outputs(stripped, x)[0], outputs(trained, x)[0])
+
+
+@pytest.mark.parametrize("name", ["pp_humanseg_v2_lite", "pp_humanseg_v2_mobile"])
+def test_training_heads_are_left_behind(name: str, tmp_path: Path) -> None:
+    case = case_of(name, training_heads=True)
+    trained = built(case)
+    models.save(trained, tmp_path / "trained.keras", describe(case))
+    x = pixels(1)
+    stripped = models.without_heads(trained, describe(case)["architecture"])
+    for network in (stripped, models.load(tmp_path / "trained.keras", training_heads=False)):
+        assert network.count_params() == case_of(name).total
+        np.testing.assert_array_equal(outputs(network, x)[0], outputs(trained, x)[0])
+    wide = models.load(tmp_path / "trained.keras", training_heads=False, channels=4)
+    np.testing.assert_allclose(
+        outputs(wide, pixels(1, 4))[0], outputs(trained, pixels(1, 4)[..., :3])[0], atol=1e-5
+    )
+    assert models.without_heads(stripped, describe(case_of(name))["architecture"]) is stripped
 
 
 def rewrite(source: Path, target: Path, **members: bytes) -> None:
@@ -452,6 +551,9 @@ def test_unknown_words_are_refused() -> None:
         ("mobile_unet", "decoder", "nearest"),
         ("mobilenetv3_unet", "width", 0.75),
         ("deeplab", "output_stride", 4),
+        ("pp_humanseg_v2_lite", "form", "child"),
+        ("modnet", "prior", "nowhere"),
+        ("modnet", "branch", "high"),
     ],
 )
 def test_unknown_values_are_refused(name: str, option: str, value: object) -> None:
@@ -516,7 +618,17 @@ def test_start_from_a_network_of_ours(tmp_path: Path) -> None:
     assert not np.array_equal(ours["logits"][0], theirs["logits"][0])
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_fpn", "portrait_net"])
+def test_modnet_takes_a_prior_everywhere(tmp_path: Path) -> None:
+    """The channels that the fine branches gain come last among those that are joined, and start unseen."""
+    donor = built(case_of("modnet"))
+    path = tmp_path / "donor.keras"
+    models.save(donor, path, describe(case_of("modnet")))
+    network, x = models.load(path, channels=4, prior="everywhere"), pixels(1, 4)
+    assert network.count_params() == 6_512_705
+    np.testing.assert_allclose(outputs(network, x)[0], outputs(donor, x[..., :3])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_fpn", "portrait_net", "modnet", "pp_humanseg_v2_lite"])
 def test_a_prior_is_added_to_a_trained_network(name: str, tmp_path: Path) -> None:
     """Opened with four channels, a network of three answers as before, whatever the prior says."""
     donor = built(case_of(name))
@@ -543,6 +655,23 @@ def test_portrait_net_start_gives_the_same_features(tmp_path: Path) -> None:
     assert np.abs(a).max() > 0.01
     block = "block_9_depthwise"
     np.testing.assert_array_equal(kernels(network)[block][0], kernels(donor_v2(1.0))[block][0])
+
+
+def test_modnet_start_gives_the_same_features(tmp_path: Path) -> None:
+    """Its norms have another epsilon than Keras' network."""
+    donor_v2(1.0).save_weights(tmp_path / "start.weights.h5")
+    network = models.create("modnet", (SIDE, SIDE), weights=tmp_path / "start.weights.h5")
+    ours = keras.Model(network.inputs, network.get_layer("Conv_1_bn").output)
+    theirs = keras.Model(donor_v2(1.0).inputs, donor_v2(1.0).get_layer("Conv_1_bn").output)
+    x = pixels(1)
+    a, b = outputs(ours, x)[0], outputs(theirs, x / 127.5 - 1)[0]
+    np.testing.assert_allclose(a, b, atol=1e-4)
+    assert np.abs(a).max() > 0.01
+    path, name = tmp_path / "modnet.keras", "block_9_project_BN"
+    models.save(network, path, describe(case_of("modnet")))
+    again = models.create("modnet", (SIDE, SIDE), weights=path)
+    for mine, donors in zip(kernels(again)[name], kernels(network)[name], strict=True):
+        np.testing.assert_array_equal(mine, donors)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_unet", "mobilenetv3_qat"])
@@ -617,13 +746,38 @@ def test_aligned_resize_says_what_it_needs() -> None:
         blocks.AlignedResize(factor=2)(layers.Input((None, None, 1)))
 
 
+@pytest.mark.parametrize(("side", "bins"), [(6, 4), (9, 4), (9, 2), (16, 4), (2, 4), (5, 1)])
+def test_adaptive_pool(side: int, bins: int) -> None:
+    x = np.random.default_rng(6).normal(size=(2, side, 7, 3)).astype("float32")
+    y = keras.ops.convert_to_numpy(blocks.AdaptivePool(bins, 1)(x))
+    for i in range(bins):
+        top, bottom = int(np.floor(i * side / bins)), int(np.ceil((i + 1) * side / bins))
+        np.testing.assert_allclose(y[:, i, 0], x[:, top:bottom].mean((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("after", [(8, 10), (9, 13), (2, 2), (4, 5)])
+def test_resize_has_half_pixel_centres(after: tuple[int, int]) -> None:
+    inputs = layers.Input((4, 5, 1))
+    x = np.random.default_rng(6).normal(size=(1, 4, 5, 1)).astype("float32")
+    y = outputs(keras.Model(inputs, blocks.resize(inputs, *after)), x)[0] if after != (4, 5) else x
+    expected = x[0, ..., 0]
+    for axis, (before, size) in enumerate(zip((4, 5), after, strict=True)):
+        places = np.clip((np.arange(size) + 0.5) * before / size - 0.5, 0, before - 1)
+        expected = np.apply_along_axis(
+            lambda line, p=places, n=before: np.interp(p, np.arange(n), line), axis, expected
+        )
+    np.testing.assert_allclose(y[0, ..., 0], expected, atol=1e-5)
+    assert blocks.resize(inputs, 4, 5) is inputs
+
+
 # --- other backends and runtimes
 
 
 def own_layers() -> keras.Model:
-    """The two layers of our own in one small network, batch 1."""
+    """The layers of our own, and the resize of other factors, in one small network, batch 1."""
     inputs = layers.Input((8, 8, 4), batch_size=1)
-    return keras.Model(inputs, blocks.AlignedResize(factor=2)(sinet.ShuffledGroups(4)(inputs)))
+    x = blocks.AlignedResize(factor=2)(sinet.ShuffledGroups(4)(inputs))
+    return keras.Model(inputs, x + blocks.resize(blocks.AdaptivePool(3, 5)(x), 16, 16))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")

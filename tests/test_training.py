@@ -237,13 +237,19 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
     assert len(log.read_text().splitlines()) - 1 == 4
 
 
-def test_edge_head_trains_and_stays_behind(command, people: Path, tmp_path: Path) -> None:
-    """The head that only training needs is in last.keras, to go on with, and not in best.keras."""
-    words = ("--model", "portrait_net", "--option", "edge_head=true", "--size", "32", "--batch", "4")
+@pytest.mark.parametrize(
+    ("name", "option", "outputs"),
+    [("portrait_net", "edge_head", 2), ("pp_humanseg_v2_lite", "training_heads", 4)],
+)
+def test_heads_train_and_stay_behind(
+    command, people: Path, tmp_path: Path, name: str, option: str, outputs: int
+) -> None:
+    """The heads that only training needs are in last.keras, to go on with, and not in best.keras."""
+    words = ("--model", name, "--option", f"{option}=true", "--size", "32", "--batch", "4")
     result = command("train.py", people, *words, "--epochs", 1, "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     assert len(models.load(tmp_path / "run" / "best.keras").outputs) == 1
-    assert len(models.load(tmp_path / "run" / "last.keras", edge_head=True).outputs) == 2
+    assert len(models.load(tmp_path / "run" / "last.keras", **{option: True}).outputs) == outputs
 
 
 def test_restore_brings_everything_back(people: Path) -> None:

@@ -41,6 +41,8 @@ SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 VARIANTS: dict[str, dict[str, Any]] = {
     "deeplab": {"output_stride": 8},
     "portrait_net": {"edge_head": False},
+    "pp_humanseg_v2_lite": {"training_heads": False},
+    "pp_humanseg_v2_mobile": {"training_heads": False},
 }
 
 

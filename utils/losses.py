@@ -21,7 +21,8 @@ class SegmentationLoss(keras.losses.Loss):
     """The sum of named losses, one value a picture.
 
     `y_true` alpha 0..1 [N, H, W, 1]; `y_pred` logits [N, H, W, 1], or [N, H, W, 2] where the second
-    channel is an edge head's, trained on the same band. `terms`: weight by name, see `parse`. With the term
+    channel is an edge head's, trained on the same band, or more, of heads on deeper layers that each learn the same
+    as the first (Lee et al., "Deeply-Supervised Nets", 2015). `terms`: weight by name, see `parse`. With the term
     "boundary", pixels within `boundary_band` of the true boundary count `1 + boundary` times in bce and focal. Band
     width: a 48th of the side, about the band that Boundary IoU looks at (Cheng et al., CVPR 2021).
 
@@ -43,6 +44,8 @@ class SegmentationLoss(keras.losses.Loss):
         self.edge, self.consistency = edge, consistency
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        if y_pred.shape[-1] > 2:
+            return sum(self.call(y_true, y_pred[..., i : i + 1]) for i in range(y_pred.shape[-1]))
         logits = y_pred[..., :1]
         near = boundary_band(y_true)
         weight = 1.0 + self.boundary * near

@@ -135,24 +135,19 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
-    """The network without what only training needs: an edge head, half precision, other processes."""
+    """The network without what only training needs: its heads, half precision, other processes."""
     policy = keras.config.dtype_policy()
     shared = getattr(network.weights[0], "_layout", None) is not None
-    if not architecture["options"].get("edge_head") and policy.name == "float32" and not shared:
-        return network
+    if policy.name == "float32" and not shared:
+        return models.without_heads(network, architecture)
     keras.config.set_dtype_policy("float32")
     try:
-        plain = models.create(
-            architecture["name"],
-            tuple(architecture["input_size"]),
-            architecture["channels"],
-            **_plain(architecture),
-        )
+        size, channels = tuple(architecture["input_size"]), architecture["channels"]
+        options = models.deployed(architecture["options"])
+        plain = models.create(architecture["name"], size, channels, **options)
     finally:
         keras.config.set_dtype_policy(policy)
-    for layer in plain.layers:
-        layer.set_weights(network.get_layer(layer.name).get_weights())
-    return plain
+    return models.copied(network, plain)
 
 
 def model_card(
@@ -182,7 +177,7 @@ def model_card(
     )
     return {
         "name": architecture["name"],
-        "architecture": {**architecture, "options": _plain(architecture)},
+        "architecture": {**architecture, "options": models.deployed(architecture["options"])},
         "parameters": parameters,
         "input": "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four",
         "output": "alpha 0..1",
@@ -203,10 +198,6 @@ def _revive(network: keras.Model, batches: Batches, seed: int) -> None:
     folded = encoders.revive_batch_norms(network, pixels)
     if folded:
         print(f"encoder: {folded} folded batch norms revived, {woken} silent channels woken")
-
-
-def _plain(architecture: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in architecture["options"].items() if key != "edge_head"}
 
 
 def _short(metrics: dict[str, float]) -> dict[str, float]:
