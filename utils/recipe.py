@@ -146,6 +146,9 @@ def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
         )
     finally:
         keras.config.set_dtype_policy(policy)
+    if len(plain.weights) == len(network.weights):
+        plain.set_weights(network.get_weights())  # layers without a name of their own are called otherwise
+        return plain
     for layer in plain.layers:
         layer.set_weights(network.get_layer(layer.name).get_weights())
     return plain
