@@ -147,6 +147,9 @@ def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
         plain = models.create(architecture["name"], size, channels, **options)
     finally:
         keras.config.set_dtype_policy(policy)
+    if len(plain.weights) == len(network.weights):
+        plain.set_weights(network.get_weights())  # layers without a name of their own are called otherwise
+        return plain
     return models.copied(network, plain)
 
 
