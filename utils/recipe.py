@@ -22,11 +22,19 @@ CALIBRATION = 128
 def open_data(args: argparse.Namespace) -> tuple[list[Pair], list[Pair], Batches]:
     """Training pairs, validation pairs and the feed; prints warnings. Raises DatasetError."""
     train, validation = dataset.open_dataset(args.dataset, args.val_split, args.skip_unpaired, args.seed)
+    extra: list[Pair] = []
     for text in args.extra:
         folder, _, weight = text.partition("=")
-        train += dataset.find_pairs(folder, args.skip_unpaired, _number(weight or "1", text))
-    for warning in dataset.check(train, held=validation):
+        extra += dataset.find_pairs(folder, args.skip_unpaired, _number(weight or "1", text))
+    warnings = dataset.check(train, held=validation) + (dataset.check(extra) if extra else [])
+    leaks = dataset.copies(extra, validation)
+    if leaks:
+        warnings.append(
+            f"{len(leaks)} photos of --extra are in validation too ({leaks[0].name}): its score is too good"
+        )
+    for warning in warnings:
         print(f"warning: {warning}")
+    train += extra
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []
     if args.backgrounds and not backgrounds:
         raise ValueError(f"{args.backgrounds}: holds no pictures")
