@@ -106,7 +106,12 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
     differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255.
     """
     _check_sizes([*pairs, *held])
-    _check_copies(pairs, held)
+    leaks = copies(pairs, held)
+    if leaks:
+        raise DatasetError(
+            f"{len(leaks)} photos are in training and validation alike ({some(leaks)}): its score would mean "
+            "nothing: python -m utils.doctor DATASET --fix OUT keeps them apart"
+        )
     everything = [*pairs, *held]
     looked_at = everything[:: max(1, len(everything) // sample)]
     faults: dict[str, list] = {}
@@ -124,6 +129,20 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
     return [
         f"{len(masks)} of {len(looked_at)} masks looked at are {fault} ({some(masks)})"
         for fault, masks in faults.items()
+    ]
+
+
+def copies(pairs: Sequence[Pair], held: Sequence[Pair]) -> list[Path]:
+    """Photos of `pairs` that `held` holds too, under whatever name; only files of equal sizes are read."""
+    by_size: dict[int, list[Path]] = {}
+    for pair in held:
+        if isinstance(pair.image, Path):
+            by_size.setdefault(pair.image.stat().st_size, []).append(pair.image)
+    return [
+        pair.image
+        for pair in pairs
+        if isinstance(pair.image, Path)
+        and any(filecmp.cmp(pair.image, other, False) for other in by_size.get(pair.image.stat().st_size, ()))
     ]
 
 
@@ -162,22 +181,3 @@ def _check_sizes(pairs: list[Pair]) -> None:
         raise DatasetError(f"{len(unreadable)} files cannot be read: {unreadable[0]}: repair or remove them")
     if wrong:
         raise DatasetError(f"{len(wrong)} masks have another size than their photo ({some(wrong)})")
-
-
-def _check_copies(pairs: Sequence[Pair], held: Sequence[Pair]) -> None:
-    """Raises DatasetError if a photo lies on both sides under whatever name; only equal sizes are read."""
-    by_size: dict[int, list[Path]] = {}
-    for pair in held:
-        if isinstance(pair.image, Path):
-            by_size.setdefault(pair.image.stat().st_size, []).append(pair.image)
-    found = [
-        pair.image
-        for pair in pairs
-        if isinstance(pair.image, Path)
-        and any(filecmp.cmp(pair.image, other, False) for other in by_size.get(pair.image.stat().st_size, ()))
-    ]
-    if found:
-        raise DatasetError(
-            f"{len(found)} photos are in training and validation alike ({some(found)}): its score would mean "
-            "nothing: python -m utils.doctor DATASET --fix OUT keeps them apart"
-        )

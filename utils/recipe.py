@@ -29,13 +29,21 @@ def open_data(
     train, validation = dataset.open_dataset(
         args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
     )
+    extra: list[Pair] = []
     for text in args.extra:
         folder, _, weight = text.partition("=")
-        train += dataset.training_pairs(
+        extra += dataset.training_pairs(
             folder, args.skip_unpaired, _number(weight or "1", text), args.layout, args.category
         )
-    for warning in dataset.check(train, held=validation):
+    warnings = dataset.check(train, held=validation) + (dataset.check(extra) if extra else [])
+    leaks = dataset.copies(extra, validation)
+    if leaks:
+        warnings.append(
+            f"{len(leaks)} photos of --extra are in validation too ({leaks[0].name}): its score is too good"
+        )
+    for warning in warnings:
         print(f"warning: {warning}")
+    train += extra
     backgrounds = list_images(args.backgrounds) if args.backgrounds else []
     if args.backgrounds and not backgrounds:
         raise ValueError(f"{args.backgrounds}: holds no pictures")
