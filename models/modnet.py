@@ -28,7 +28,7 @@ def build(
     """Pixels [N, H, W, channels] -> alpha [N, H, W, 1].
 
     prior: which parts see a fourth channel, the "encoder" or "everywhere". branch: "all", or "low" for the coarse
-    branch alone, which gives its alpha at an eighth of the size: for simple scenes, in half of the time or less.
+    branch alone, which gives its alpha at an eighth of the size: for simple scenes, with a third of the multiply-adds.
     Raises ValueError on others.
     """
     for name, value, known in (("prior", prior, PRIORS), ("branch", branch, BRANCHES)):
