@@ -74,7 +74,9 @@ def wait_for(port: int, seconds: float = 20) -> None:
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    return videos.write(tmp_path / "in.mp4", person(20) * 15, sound=None)
+    return videos.write(
+        tmp_path / "in.mp4", person(20) * 40, sound=None
+    )  # half a minute: readers start slowly
 
 
 @pytest.fixture

@@ -79,9 +79,7 @@ def one_round(film: Path, count: int, model: str, frames: int, folder: str) -> d
 
 def p95(film: Path, count: int, model: str, folder: str) -> float:
     """Milliseconds from a frame's coming to its picture, the worst source's 95th percentile, at the sources' own speed."""
-    run = _run(
-        "multistream.py", *[str(film)] * count, "--tile", f"{count}x1", model=model, stats=f"{folder}/l.json"
-    )
+    run = _run(*[str(film)] * count, "--tile", f"{count}x1", model=model, stats=f"{folder}/l.json")
     return max(its["latency"]["p95"] for its in _facts(run)["sources"].values())
 
 
@@ -100,6 +98,7 @@ def network_alone(model: str, runs: int = 100) -> float:
 def _run(*words: str, model: str, stats: str) -> tuple[subprocess.Popen, str]:
     command = [
         sys.executable,
+        "multistream.py",
         *words,
         "--model",
         model,
