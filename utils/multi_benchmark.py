@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from utils import segmenter
-from utils.images import read_image
 from utils.live_benchmark import SAMPLES, draw
+from utils.sources import VideoFile
 
 ROOT = SAMPLES.parent.parent
 SIZE = (360, 640)
@@ -34,9 +34,10 @@ def report(model: str, frames: int) -> dict:
         slow = draw(Path(folder) / "slow.mp4", 12 * LIVE_RATE, SIZE, LIVE_RATE)
         rounds: list[dict] = []
         for _ in range(ROUNDS):
-            found = {count: one_round(film, count, model, frames, folder) for count in COUNTS}
-            rounds.append({"network_ms": network_alone(model), **found})
+            rounds.append({count: one_round(film, count, model, frames, folder) for count in COUNTS})
         latency = {count: p95(slow, count, model, folder) for count in COUNTS}
+        more = [one_more(film, model, frames, folder, *words) for words in ((), ("--fast",))]
+        costs = [*more, network_alone(film, model)]
     table: dict = {"network": Path(model).name, "frames": frames, "sources": {}}
     print("sources  batched  one by one  processes   batched: times one by one, times processes   p95 ms")
     for count in COUNTS:
@@ -48,16 +49,11 @@ def report(model: str, frames: int) -> dict:
             f"{count:7} {rates['batched']:8.1f} {rates['one by one']:11.1f} {rates['processes']:10.1f} "
             f"{ratios['one by one']:26.2f} {ratios['processes']:16.2f} {latency[count]:21.0f}"
         )
-    # Seconds a frame of all sources take together, by the number of sources: the slope is what one more costs.
-    costs = [[count / r[count]["batched"] for count in COUNTS] for r in rounds]
-    slopes = [1000 * float(np.polyfit(COUNTS, cost, 1)[0]) for cost in costs]
-    table["one_more_ms"] = float(np.median(slopes))
-    table["network_ms"] = float(np.median([r["network_ms"] for r in rounds]))
-    ratio = float(np.median([slope / r["network_ms"] for slope, r in zip(slopes, rounds, strict=True)]))
-    table["one_more_to_network"] = ratio
+    table["one_more_cpu_ms"], table["one_more_fast_cpu_ms"], table["network_cpu_ms"] = costs
+    more, fast, alone = costs
     print(
-        f"one source more: {table['one_more_ms']:.1f} ms a frame, {ratio:.2f} times the network's "
-        f"{table['network_ms']:.1f} ms"
+        f"one source more: {more:.1f} ms of a core a frame, {more / alone:.1f} times the network's {alone:.1f} ms; "
+        f"with --fast {fast:.1f} ms, {fast / alone:.1f} times"
     )
     return table
 
@@ -83,16 +79,25 @@ def p95(film: Path, count: int, model: str, folder: str) -> float:
     return max(its["latency"]["p95"] for its in _facts(run)["sources"].values())
 
 
-def network_alone(model: str, runs: int = 100) -> float:
-    """Median milliseconds that the network takes for one such picture, with its resizing, alone on the machine."""
+def one_more(film: Path, model: str, frames: int, folder: str, *words: str) -> float:
+    """Milliseconds of processor time that a frame of one more source takes, reading included; a busy machine changes it little."""
+    spent = []
+    for count in (1, 4):
+        process, _ = _run(*[str(film)] * count, *words, model=model, stats=f"{folder}/c.json")
+        usage = os.wait4(process.pid, 0)[2]
+        spent.append(usage.ru_utime + usage.ru_stime)
+    return 1000 * (spent[1] - spent[0]) / (3 * frames)
+
+
+def network_alone(film: Path, model: str) -> float:
+    """Milliseconds of processor time that the network takes for a frame, with its resizing."""
     network = segmenter.open(model, 1)
-    picture = np.resize(read_image(SAMPLES / "astronaut.jpg"), (*SIZE, 3))
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        network.coarse(picture)
-        times.append(1000 * (time.perf_counter() - start))
-    return float(np.median(times[runs // 5 :]))
+    frames = [frame.image for frame in VideoFile(film)][:60]
+    network.looks(frames[:5], [None] * 5)
+    start = time.thread_time()
+    for frame in frames:
+        network.coarse(frame)
+    return 1000 * (time.thread_time() - start) / len(frames)
 
 
 def _run(*words: str, model: str, stats: str) -> tuple[subprocess.Popen, str]:
