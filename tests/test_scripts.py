@@ -18,7 +18,7 @@ import models
 from models import card as cards
 from tests import portraits
 from tests.conftest import ROOT, refused
-from utils import cli, images, metrics, peers, segmenter
+from utils import cli, images, metrics, outputs, peers, segmenter
 
 SAMPLES = ROOT / "data" / "samples"
 SHIPPED = ROOT / "checkpoints"
@@ -300,8 +300,8 @@ def test_peers_are_measured_as_they_were_trained(tmp_path: Path) -> None:
     assert stretched.shape == (32, 32, 3)
     assert images.unletterbox(np.zeros((32, 32), np.float32), box, (40, 80)).shape == (40, 80)
     logits = np.log(np.array([0.2, 0.5, 0.3], np.float32))[None, None, None]
-    assert segmenter.DECODERS["softmax_not_first"](logits)[0, 0, 0, 0] == pytest.approx(0.8)
-    assert segmenter.DECODERS["softmax_last"](logits)[0, 0, 0, 0] == pytest.approx(0.3)
+    for kind, share in (("softmax_not_first", 0.8), ("softmax_last", 0.3)):
+        assert outputs.decode(logits, kind, (1, 1))[0, 0, 0, 0] == pytest.approx(share)
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(FLOAT.read_bytes().split(b"PK\x03\x04")[0])
     carded = peers.prepare(bare, tmp_path / "peers")

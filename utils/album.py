@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import dataset
 from utils.files import write_text
 from utils.images import ImageError, read_mask, write_image
+from utils.layouts.base import by_stem
 
 
 class Album:
@@ -21,7 +21,7 @@ class Album:
 
     def __init__(self, folder: str | Path, out: str | Path | None = None) -> None:
         folder = Path(folder)
-        self.photos = list(dataset.by_stem(folder).values())
+        self.photos = list(by_stem(folder).values())
         if not self.photos:
             raise ValueError(f"{folder}: no photos there")
         self.root = Path(out) if out else folder.parent if folder.resolve().name == "images" else folder

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from utils import bulk, cli, dataset, segmenter, sheets, views
+from utils import bulk, cli, segmenter, sheets, views
 from utils.files import write_json, write_text
 from utils.images import ImageError, read_image, read_mask, resize, to_uint8, write_image
+from utils.layouts.base import by_stem
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "checkpoints" / "photo_int8.tflite"
 BAR = 0.9  # of 129 photos with true masks this keeps 109, of IoU .959 on average; the others have .838
@@ -213,7 +214,7 @@ def arguments() -> Any:
 
 def main() -> int:
     args = arguments()
-    photos = list(dataset.by_stem(args.photos).values())[: args.limit]
+    photos = list(by_stem(args.photos).values())[: args.limit]
     if not photos:
         raise ValueError(f"{args.photos}: no photos there")
     for model in args.model:

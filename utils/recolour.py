@@ -114,8 +114,9 @@ def train(args) -> int:
             "steps": len(losses),
         },
     }
-    with exporting.saved_model(network) as folder:
-        exporting.write(Path(args.out), exporting.convert(folder, "tflite", lambda: iter(())), card)
+    with exporting.saved_model(network) as folder, exporting.workplace(Path(args.out)) as raw:
+        exporting.convert("tflite", exporting.Job(folder, lambda: iter(())), raw)
+        exporting.place(raw, Path(args.out), card)
     return report(args.out, validation)
 
 
