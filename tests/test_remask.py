@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests import portraits
 from tests.conftest import refused
-from utils.images import ImageError, list_images, read_mask
-from utils.remask import encoded, remask
+from utils.images import ImageError, list_images, mask_to_uint8, read_mask
+from utils.remask import remask
 
 SOFT = (portraits.portrait(4)[1] * 255).round().astype(np.uint8)
 HARD = (SOFT > 127).astype(np.uint8)
@@ -34,7 +34,7 @@ def save(path: Path, values: np.ndarray, mode: str | None = None, palette: list[
 @given(arrays.arrays(np.uint8, (9, 7)))
 def test_eight_bits_stay_as_they_are(tmp_path_factory, values: np.ndarray) -> None:
     path = save(tmp_path_factory.mktemp("m") / "a.png", values)
-    result = encoded(remask(path))
+    result = mask_to_uint8(remask(path))
     if values.max() == 1:
         assert np.array_equal(result, values * 255)
     elif ((values > 1) & (values < 255)).any():
@@ -46,7 +46,7 @@ def test_eight_bits_stay_as_they_are(tmp_path_factory, values: np.ndarray) -> No
 @settings(max_examples=50, deadline=None)
 @given(arrays.arrays(np.float32, (9, 7), elements=st.floats(0, 1, width=32)))
 def test_what_is_written_is_read_back(tmp_path_factory, mask: np.ndarray) -> None:
-    path = save(tmp_path_factory.mktemp("m") / "a.png", encoded(mask))
+    path = save(tmp_path_factory.mktemp("m") / "a.png", mask_to_uint8(mask))
     assert np.abs(read_mask(path) - mask).max() <= 1 / 255
 
 
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, mask: np.ndarray) -> Non
     ],
 )
 def test_soft_masks_of_every_form(tmp_path: Path, name: str, make, tolerance: int) -> None:
-    result = encoded(remask(make(tmp_path / "a.png")))
+    result = mask_to_uint8(remask(make(tmp_path / "a.png")))
     assert np.abs(result.astype(int) - SOFT).max() <= tolerance, name
 
 
@@ -80,7 +80,7 @@ def test_soft_masks_of_every_form(tmp_path: Path, name: str, make, tolerance: in
     ],
 )
 def test_hard_masks_of_every_form(tmp_path: Path, make) -> None:
-    assert np.array_equal(encoded(remask(make(tmp_path / "a.png"))), HARD * 255)
+    assert np.array_equal(mask_to_uint8(remask(make(tmp_path / "a.png"))), HARD * 255)
 
 
 def test_labels_by_number(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_labels_by_number(tmp_path: Path) -> None:
 
 def test_channel_hard_and_soften(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.dstack([255 - SOFT, SOFT, SOFT * 0 + 255]))
-    assert np.array_equal(encoded(remask(path, channel="green")), SOFT)
+    assert np.array_equal(mask_to_uint8(remask(path, channel="green")), SOFT)
     with pytest.raises(ImageError, match="no alpha"):
         remask(path, channel="alpha")
     path = save(tmp_path / "b.png", SOFT)

@@ -13,7 +13,7 @@ import numpy as np
 
 from utils import cli
 from utils.files import need_room, write_bytes
-from utils.images import encode, read_mask, read_rgba, to_uint8, write_image
+from utils.images import encode, mask_to_uint8, read_mask, read_rgba, write_image
 from utils.photos import find_photos
 from utils.texture import LEVELS, curve
 
@@ -50,7 +50,7 @@ def write_toned(source: Path, target: Path, tone: str, strength: float) -> None:
 def copy_mask(source: Path, target: Path) -> None:
     """The mask as it is, soft or hard, byte for byte where it is a PNG."""
     is_png = source.suffix.lower() == ".png"
-    write_bytes(target, source.read_bytes() if is_png else encode(to_uint8(read_mask(source))))
+    write_bytes(target, source.read_bytes() if is_png else encode(mask_to_uint8(read_mask(source))))
 
 
 def main() -> int:

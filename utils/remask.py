@@ -14,7 +14,7 @@ from PIL import Image
 
 from utils import cli
 from utils.files import need_room
-from utils.images import ImageError, list_images, mask_values, open_upright, to_uint8, write_image
+from utils.images import ImageError, list_images, mask_to_uint8, mask_values, open_upright, write_image
 
 CHANNELS = {"red": 0, "green": 1, "blue": 2, "alpha": 3}
 FAINT = 0.5
@@ -45,15 +45,6 @@ def remask(
     if hard is not None:
         mask = (mask >= hard).astype(np.float32)
     return np.clip(cv2.GaussianBlur(mask, (0, 0), soften), 0, 1) if soften else mask
-
-
-def encoded(mask: np.ndarray) -> np.ndarray:
-    """Uint8 [H, W] that `read_mask` gives back as it is.
-
-    A trace of 1 in a mask that is otherwise 0 or 255 would be taken for a label, so it is left out.
-    """
-    grey = to_uint8(mask)
-    return grey if ((grey > 1) & (grey < 255)).any() else np.where(grey == 255, np.uint8(255), np.uint8(0))
 
 
 def _meant(path: str | Path, picture: Image.Image) -> np.ndarray:
@@ -122,7 +113,7 @@ def main() -> int:
 
     def one(path: Path) -> float:
         mask = remask(path, args.person, args.channel, args.hard, args.soften or 0.0)
-        write_image(args.out / f"{path.stem}.png", encoded(mask))
+        write_image(args.out / f"{path.stem}.png", mask_to_uint8(mask))
         return float(mask.max())
 
     highest = cli.parallel(one, masks, "masks", "mask")
