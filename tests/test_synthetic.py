@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import portraits
@@ -87,6 +87,7 @@ def test_scene_takes_on_what_the_person_has() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.integers(4, 300), st.integers(4, 300))
+@example(1182, 51, 155)
 def test_pieces_of_any_picture(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     picture = cv2.resize(portraits.portrait(seed % 9)[0], (width, height))
@@ -98,7 +99,8 @@ def test_pieces_of_any_picture(seed: int, height: int, width: int) -> None:
     canvas, alpha = np.zeros((60, 80, 3), np.float32), np.ones((60, 80), np.float32)
     clutter.lay(canvas, alpha, thing, (5.0, -3.0))
     assert 0 <= alpha.min() <= alpha.max() <= 1
-    assert (canvas[alpha == 1] == 0).all()  # where nothing is hidden, nothing was drawn
+    # Where nothing is hidden, nothing was drawn: a cover that float32 cannot take from 1 leaves a trace at most.
+    assert canvas[alpha == 1].max(initial=0) < 1e-4
 
 
 def test_pieces_have_a_size_and_an_edge() -> None:
