@@ -20,13 +20,13 @@ from utils.dataset import find_pairs
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
 from models import card as cards  # noqa: E402
-from utils import augment, evaluation, runs, training  # noqa: E402
+from utils import augment, evaluation, metrics, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
 from utils.images import image_size  # noqa: E402
 from utils.schedules import Timetable  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
-from utils.teaching import Teaching  # noqa: E402
+from utils.teaching import Teaching, moved_picture  # noqa: E402
 from utils.training import Recipe  # noqa: E402
 
 SMALL = ("--model", "mobilenetv2_fpn", "--option", "alpha=0.35", "--size", "64", "--batch", "4")
@@ -293,23 +293,36 @@ def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None
     network = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
     teaching = Teaching(network, hold=0.6)
     rng = np.random.default_rng(0)
-    pixels = rng.uniform(0, 255, (12, 64, 64, 4)).astype(np.float32)
+    pixels = rng.uniform(0, 255, (24, 64, 64, 4)).astype(np.float32)
     pixels[::2, ..., 3] = 0
-    truth = (rng.random((12, 64, 64, 1)) > 0.5).astype(np.float32)
+    truth = (rng.random((24, 64, 64, 1)) > 0.5).astype(np.float32)
     before = pixels.copy(), truth.copy()
     given, target = teaching.held(pixels, truth, np.random.default_rng(1))
     assert np.array_equal(pixels, before[0])
     assert np.array_equal(truth, before[1])
-    changed = np.flatnonzero((given != pixels).any((1, 2, 3)))
-    assert 0 < len(changed) < 6  # not those without a prior, and not all of the others
-    assert (changed % 2 == 1).all()
+    changed = (given != pixels).any((1, 2, 3))
+    still = (target != truth).any((1, 2, 3))
+    assert not changed[::2].any()  # blank priors stay blank
+    assert 0 < still.sum() < changed.sum() < 12  # some moved, and some keep the prior that was drawn
+    assert not (still & ~changed).any()
     assert np.array_equal(given[..., :3], pixels[..., :3])  # the frame itself stays as it is
-    for row in range(12):
-        share = 0.6 if row in changed else 0.0
-        prior = given[row, ..., 3:] / 255
-        assert np.allclose(target[row], (1 - share) * truth[row] + share * prior, atol=1e-5)
-    alpha = network.predict_on_batch(pixels)[changed]
-    assert np.abs(given[changed, ..., 3:] / 255 - alpha).mean() < 0.1  # but for another grain
+    for row in np.flatnonzero(still):
+        assert np.allclose(target[row], 0.4 * truth[row] + 0.6 * given[row, ..., 3:] / 255, atol=1e-5)
+    alpha = network.predict_on_batch(pixels)[still]
+    assert np.abs(given[still, ..., 3:] / 255 - alpha).mean() < 0.1  # but for another grain
+
+
+def test_a_moved_picture_is_the_same_a_little_off() -> None:
+    people, alpha = portraits.portrait(3, 96, 96)
+    picture = np.dstack([people, np.uint8(255 * alpha)])
+    rng = np.random.default_rng(0)
+    overlaps = []
+    for _ in range(200):
+        moved = moved_picture(picture, rng)
+        assert moved.shape == picture.shape
+        overlaps.append(metrics.iou(moved[..., 3] / 255, alpha))
+    assert min(overlaps) > 0.5
+    assert 0.9 < np.median(overlaps) < 0.99
 
 
 def test_hold_needs_a_prior() -> None:

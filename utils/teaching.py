@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import keras
 import numpy as np
 
 from utils import backend
+from utils.augment import warp
 
-STILL = 0.7  # of the pictures with a prior, those in which nothing moved
+STILL = 0.5  # of the pictures with a prior, those in which nothing moved since the frame before
+MOVED = 0.3  # those in which everything did; the others keep the drawn prior of the batch
 
 
 class Teaching:
@@ -53,13 +56,19 @@ class Teaching:
     def held(
         self, pixels: np.ndarray, target: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """In most pictures that have a prior, make it the network's own alpha of the frame before in a still scene.
+        """In most pictures that have a prior, make it the network's own alpha of the frame before.
 
-        That frame is the picture with a camera's other grain and exposure. What flickers between the two is
-        damped, as `hold` of the target is that alpha; priors that moved or are blank keep the truth as their target.
+        That frame is the picture with a camera's other grain and exposure: where nothing moved, what flickers between
+        the two is damped, as `hold` of the target is that alpha. Where the camera or the people moved, the own alpha is
+        a prior in the wrong place with the network's own mistakes in it; the target stays the truth, so that these
+        do not go round from frame to frame. Blank priors and some drawn ones stay as they are.
         """
-        rows = np.flatnonzero((pixels[..., 3].max((1, 2)) > 0) & (rng.random(len(pixels)) < STILL))
+        known = pixels[..., 3].max((1, 2)) > 0
+        draw = rng.random(len(pixels))
+        still, moved = known & (draw < STILL), known & (draw >= STILL) & (draw < STILL + MOVED)
         before = pixels.copy()
+        for row in np.flatnonzero(moved):
+            before[row] = moved_picture(before[row], rng)
         shape = (len(pixels), 1, 1, 1)
         grain = rng.standard_normal(before[..., :3].shape, np.float32) * rng.uniform(0.5, 4, shape)
         light = rng.normal(1, 0.02, shape)
@@ -67,9 +76,20 @@ class Teaching:
         alpha = self.earlier.predict_on_batch(before)
         alpha = np.asarray(alpha[0] if isinstance(alpha, list) else alpha, np.float32)
         pixels, target = pixels.copy(), target.copy()
-        pixels[rows, ..., 3] = 255 * alpha[rows, ..., 0]
-        target[rows] = (1 - self.hold) * target[rows] + self.hold * alpha[rows]
+        pixels[still | moved, ..., 3] = 255 * alpha[still | moved, ..., 0]
+        target[still] = (1 - self.hold) * target[still] + self.hold * alpha[still]
         return pixels, target
+
+
+def moved_picture(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture [H, W, C] as a camera or person a frame earlier would show it: up to some hundredths off and turned."""
+    height, width = picture.shape[:2]
+    amount = np.exp(rng.uniform(np.log(0.1), np.log(2)))
+    matrix = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), amount * rng.normal(0, 1.5), np.exp(amount * rng.normal(0, 0.02))
+    )
+    matrix[:, 2] += amount * rng.normal(0, 0.015, 2) * (width, height)
+    return warp(picture, matrix, (height, width), cv2.BORDER_REFLECT_101)
 
 
 def _compiled(network: keras.Model, precision: str) -> keras.Model:
