@@ -1,11 +1,12 @@
 # make demo: cut the sample portrait out.  make test: lint and all tests.  make live: the light set only.
 # make test-gui: windows, streams and the browser page, with the Debian packages they need.  make gallery: every filter in one picture.
+# make tfjs: what export.py --formats tfjs needs.
 # make web: build the browser page (python -m web.serve shows it).
 PYTHON ?= python3
 export PYTHON
 VENV := .venv/bin/
 
-.PHONY: demo test test-gui gallery web lint format setup setup-dev live clean
+.PHONY: demo test test-gui gallery web lint format setup setup-dev live clean tfjs
 
 demo: setup
 	$(VENV)python test.py data/samples/astronaut.jpg --background data/samples/backgrounds/launch.jpg --save panel --out results
@@ -28,6 +29,18 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' || \
 		{ echo "error: make web needs Node.js 20.19 or newer, with npm" >&2; exit 2; }
 	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The converter wants an older TensorFlow than ours; Node.js runs what it writes, to compare it.
+tfjs: .venv-tfjs/.installed web/tfjs/node_modules/.package-lock.json
+
+.venv-tfjs/.installed: requirements-tfjs.txt
+	$(PYTHON) -m venv .venv-tfjs
+	.venv-tfjs/bin/python -m pip install -q --disable-pip-version-check -r requirements-tfjs.txt
+	@touch $@
+
+web/tfjs/node_modules/.package-lock.json: web/tfjs/package-lock.json
+	cd web/tfjs && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 lint: setup-dev

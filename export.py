@@ -4,7 +4,8 @@ Stage 3: a checkpoint -> files to deploy, each compared with the checkpoint befo
 
 Writes <out>/<checkpoint> with the ending of each format: batch 1, RGB pixels 0..255 in and alpha 0..1 out, the
 model card inside. --formats takes names with commas between, or "all" for those whose packages are installed:
-tflite, tflite_fp16, tflite_dynamic, tflite_int8, tflite_int16, onnx, onnx_int8, saved_model, openvino, openvino_int8.
+tflite, tflite_fp16, tflite_dynamic, tflite_int8, tflite_qat (int8 of what train.py --qat made), tflite_int16, onnx, onnx_int8, saved_model, openvino, openvino_int8,
+tfjs (`make tfjs` first).
 Half of the calibration photos set the ranges of whole numbers, the other half (all, if there are few) are compared
 on. An export that differs by more than utils/parity.py allows is not written, and the exit code is 1.
 Several --size give as many files of the same weights, <out>/<checkpoint>_int8_256x192.tflite for instance:
@@ -46,7 +47,7 @@ def arguments() -> argparse.Namespace:
         help="what comes out (utils/outputs.py); every script reads all of them",
     )
     parser.add_argument(
-        "--io", default="float", choices=("float", "uint8"), help="what tflite_int8 takes and gives"
+        "--io", default="float", choices=("float", "uint8"), help="what int8 TFLite files take and give"
     )
     parser.add_argument("--fold", default="own", help="batch norms into convolutions: own, kito or none")
     parser.add_argument(
@@ -88,6 +89,7 @@ def main() -> int:
     failed = 0
     # All of them first: a size that cannot be is refused before anything is written.
     networks = [exporting.load(args.checkpoint, size) for size in args.size or [None]]
+    names = without_qat(args, names, networks[0][1])
     targets = [target_paths(args, names, network, n) for n, (network, _) in enumerate(networks)]
     exporting.check_free([path for paths in targets for path in paths.values()], args.force)
     for (network, card), paths in zip(networks, targets, strict=True):
@@ -99,6 +101,17 @@ def main() -> int:
         )
         failed += export_size(args, paths, source, chosen)
     return 1 if failed else 0
+
+
+def without_qat(args: argparse.Namespace, names: list[str], card: dict) -> list[str]:
+    """The names, without tflite_qat where "all" asked for it of a network that was not trained so. Raises ValueError."""
+    if "tflite_qat" not in names or card.get("settings", {}).get("qat"):
+        return names
+    remedy = f"train.py DATASET --init {args.checkpoint} --qat makes one that can"
+    if args.formats.strip() != "all":
+        raise ValueError(f"{args.checkpoint} has not learnt to bear whole numbers: {remedy}")
+    print(f"note: tflite_qat is left out: {remedy}")
+    return [name for name in names if name != "tflite_qat"]
 
 
 def export_deepstream(args: argparse.Namespace) -> int:
@@ -128,7 +141,7 @@ def target_paths(args: argparse.Namespace, names: list[str], network, number: in
     found = {}
     for name in names:
         ending = formats.FORMATS[name].ending
-        io = "_uint8" if args.io == "uint8" and name == "tflite_int8" else ""
+        io = "_uint8" if args.io == "uint8" and name in formats.BYTES else ""
         path = Path(args.out) / (Path(args.checkpoint).stem + ending)
         found[name] = path.with_name(f"{path.stem}{kind}{io}{shape}{path.suffix}")
     return found
@@ -194,7 +207,7 @@ def check_and_write(
     path: Path, name: str, job, source, photos: list[Path], masks: list[Path] | None, output: str
 ) -> tuple[str, list[str]]:
     """Convert, compare with the source and give it its name if it is equal: table row and faults."""
-    from utils import exporting, parity, quantisation
+    from utils import exporting, formats, parity, quantisation
     from utils.images import read_mask
 
     with exporting.workplace(path) as raw:
@@ -208,7 +221,7 @@ def check_and_write(
         faults = found.faults(name)
         if not faults:
             exporting.place(raw, path, {**card, "parity": found.as_card()})
-        elif name == "tflite_int8":
+        elif name in formats.BYTES:
             faults += quantisation.blame(job)
     change = f"{'-':>12}{'-':>10}"
     if masks is not None:

@@ -7,7 +7,8 @@ by stem), or is laid out in another way that utils/layouts knows. Masks may be 0
 channel of a PNG. More photos with soft masks come in with --extra, new scenes behind the people with
 --backgrounds, people to place on them with --cutouts.
 
-python train.py MY_PHOTOS --init checkpoints/live.keras --freeze 1 --minutes 5 fine-tunes a network that ships.
+python train.py MY_PHOTOS --init checkpoints/live.keras --freeze 1 --minutes 5 fine-tunes a network that ships;
+python train.py MY_PHOTOS --init RUN/best.keras --qat --epochs 5 makes it lose less in whole numbers (utils/qat.py).
 
 A run folder holds best.keras (the EMA weights of the best epoch), last.keras (all that
 --resume needs), settings.json, log.csv, tensorboard/, curves.png, overlays.png and, of every epoch, overlays/.
@@ -65,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--rate",
         type=cli.above_zero,
-        help="peak learning rate; default 1e-3, or 5e-4 from pretrained weights",
+        help="peak learning rate; default 1e-3, 5e-4 from pretrained weights, or 1e-4 with --qat",
     )
     add(
         "--schedule",
@@ -104,6 +105,11 @@ def make_parser() -> argparse.ArgumentParser:
         default="auto",
         choices=("auto", "float32", "mixed"),
         help="mixed computes in bfloat16; auto does so on PyTorch where the processor has it",
+    )
+    add(
+        "--qat",
+        action="store_true",
+        help="quantisation-aware: go on with --init's network as its int8 export computes",
     )
     add("--decay", type=float, default=0.01, help="weight decay of convolution kernels")
     add(

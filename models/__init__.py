@@ -157,16 +157,22 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
         network = create(name, size, min(stored, channels), **{**options, **heads})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
+    weighted(network, path)
+    if any(not options[key] for key in heads):
+        network = copied(network, create(name, size, min(stored, channels), **options))
+    return network if channels <= stored else _widened(network, create(name, size, channels, **options))
+
+
+def weighted(network: keras.Model, path: Path) -> keras.Model:
+    """`network` with the numbers of a .keras or .h5 file. Raises ValueError."""
     try:
         with cards.weights_file(path) as weights:
             network.load_weights(weights)
     except Exception as error:  # zip, zlib, HDF5 and Keras each have errors of their own
         raise ValueError(
-            f"{path}: its weights do not fit {name}: it is damaged or from another version"
+            f"{path}: its weights do not fit {network.name}: it is damaged or from another version"
         ) from error
-    if any(not options[key] for key in heads):
-        network = copied(network, create(name, size, min(stored, channels), **options))
-    return network if channels <= stored else _widened(network, create(name, size, channels, **options))
+    return network
 
 
 def encoder_layers(network: keras.Model, name: str) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
     """Raises ValueError for settings that need what only one process knows, or another backend."""
     if keras.backend.backend() != "jax":
         raise ValueError("--distribute runs on JAX: set KERAS_BACKEND=jax")
-    for name in ("minutes", "consistency", "teacher", "hold", "hard"):
+    for name in ("minutes", "consistency", "teacher", "hold", "hard", "qat"):
         if getattr(args, name):
             raise ValueError(f"--{name} does not go with --distribute: leave one of them out")
     if "scl" in args.loss:

@@ -120,13 +120,15 @@ def saved_model(network: keras.Model, output: str = "alpha", batch: int = 1) -> 
 
     `output` is what comes out (utils/outputs.py).
 
-    Its narrow transposed convolutions are written as convolutions (utils/subpixel.py).
+    Its narrow transposed convolutions are written as convolutions (utils/subpixel.py), and its normalisation so that it can be
+    moved into the first convolution (utils/centre.py).
     """
     import keras
 
+    from utils.centre import centred
     from utils.subpixel import sub_pixel
 
-    network = outputs.shaped(sub_pixel(network), output)
+    network = outputs.shaped(centred(sub_pixel(network)), output)
     with tempfile.TemporaryDirectory() as folder:
         signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="pixels")]
         with quiet():

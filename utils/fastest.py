@@ -58,6 +58,8 @@ def siblings(path: Path) -> list[Path]:
     for file in sorted(path.parent.iterdir()):
         if file == path:
             found.append(file)
+        elif (file / "model.json").is_file():  # TensorFlow.js is for browsers
+            continue
         elif any(file.suffix in endings for endings in RUNTIMES.values()) and card.get("weights"):
             try:
                 other = cards.read(file)

@@ -49,7 +49,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     if isinstance(model, keras.Sequential):
         model = keras.Model(_single(model.inputs), _single(model.outputs), name=model.name)
-    folds = _foldable(model)
+    folds = foldable(model)
     norms = {id(norm) for norm in folds.values()}
     copies: list[tuple[layers.Layer, layers.Layer]] = []
     gone = layers.Identity()
@@ -135,7 +135,7 @@ def _check_equal(model: keras.Model, folded: keras.Model, by: str) -> None:
         raise ValueError(f"{by} changes this network's output by {difference:.2g}: fold another way, or none")
 
 
-def _foldable(model: keras.Model) -> dict[layers.Layer, layers.BatchNormalization]:
+def foldable(model: keras.Model) -> dict[layers.Layer, layers.BatchNormalization]:
     """Convolution -> the batch norm that is its only consumer."""
     nodes = list(_nodes(model))
     calls = Counter(id(node.operation) for node in nodes)

@@ -30,16 +30,18 @@ class Job(NamedTuple):
 
 
 class Format(NamedTuple):
-    """How a format's files end, what writes one, and the packages it needs beside requirements.txt."""
+    """How a format's files end, what writes one, the packages it needs beside requirements.txt, and what installs them."""
 
     ending: str
     convert: Callable[[Job, Path], None]
     packages: tuple[str, ...] = ()
+    install: str = "pip install -r requirements-export.txt"
+    there: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
 
     @property
     def missing(self) -> list[str]:
         """The packages that are not installed."""
-        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+        return [name for name in self.packages if not self.there(name)]
 
 
 def choose(text: str) -> list[str]:
@@ -62,7 +64,7 @@ def choose(text: str) -> list[str]:
 
 
 def _remedy(format: Format) -> str:
-    return f"{', '.join(format.missing)} is not installed: pip install -r requirements-export.txt"
+    return f"{', '.join(format.missing)} is not installed: {format.install}"
 
 
 def _tflite(job: Job, path: Path) -> None:
@@ -178,6 +180,19 @@ def _openvino_int8(job: Job, path: Path) -> None:
     openvino.save_model(network, path, compress_to_fp16=False)
 
 
+def _tfjs(job: Job, path: Path) -> None:
+    """A graph model for TensorFlow.js: a folder."""
+    from utils.tfjs import write
+
+    write(job.folder, path)
+
+
+def _has_tfjs(name: str) -> bool:
+    from utils.tfjs import ready
+
+    return ready()
+
+
 def _converter(job: Job) -> Any:
     import tensorflow as tf
 
@@ -209,10 +224,13 @@ FORMATS = {
     "tflite_fp16": Format("_float16.tflite", _tflite_fp16),
     "tflite_dynamic": Format("_dynamic.tflite", _tflite_dynamic),
     "tflite_int8": Format("_int8.tflite", _tflite_int8),
+    "tflite_qat": Format("_qat.tflite", _tflite_int8),  # of weights that learnt to bear it (utils/qat.py)
     "tflite_int16": Format("_int16.tflite", _tflite_int16),
     "onnx": Format(".onnx", _onnx, ("onnx", "tf2onnx", "onnxruntime")),
     "onnx_int8": Format("_int8.onnx", _onnx_int8, ("onnx", "tf2onnx", "onnxruntime")),
     "saved_model": Format("_saved_model", _saved_model),
     "openvino": Format(".xml", _openvino, ("openvino",)),
     "openvino_int8": Format("_int8.xml", _openvino_int8, ("openvino", "nncf")),
+    "tfjs": Format("_tfjs", _tfjs, ("tensorflowjs",), "make tfjs", _has_tfjs),
 }
+BYTES = ("tflite_int8", "tflite_qat")  # whole numbers throughout: `Job.io` is for them

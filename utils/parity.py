@@ -38,12 +38,14 @@ TOLERANCES = {
     "tflite_fp16": Tolerance(max=0.1, mean=2e-3),
     "tflite_dynamic": WHOLE,
     "tflite_int8": WHOLE,
+    "tflite_qat": WHOLE,
     "tflite_int16": WHOLE,
     "onnx": FLOAT,
     "onnx_int8": WHOLE,
     "saved_model": FLOAT,
     "openvino": FLOAT,
     "openvino_int8": WHOLE,
+    "tfjs": FLOAT,
 }
 HARD = (
     "argmax",

@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import dataset, encoders, evaluation, losses
+from utils import dataset, encoders, evaluation, losses, qat
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.images import list_images
@@ -76,7 +76,19 @@ def settle(args: argparse.Namespace, init: str | None) -> None:
     args.size = models.describe(args.model, size and tuple(size), args.channels, **options(args))[
         "input_size"
     ]
-    args.rate = args.rate or (5e-4 if init or args.encoder else 1e-3)
+    if args.qat:
+        _settle_qat(args)
+    args.rate = args.rate or (5e-4 if args.init or args.encoder else 1e-3)
+
+
+def _settle_qat(args: argparse.Namespace) -> None:
+    """Whole numbers are played in full precision, at a low rate. Raises ValueError."""
+    if not args.init:
+        raise ValueError("--qat goes on with a trained network: pass it by --init FILE")
+    if args.precision == "mixed":
+        raise ValueError("--qat needs full precision: leave out --precision mixed")
+    args.precision = "float32"
+    args.rate = args.rate or 1e-4
 
 
 def open_network(
@@ -84,11 +96,14 @@ def open_network(
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network to train, from a checkpoint, an encoder file or nothing. Raises ValueError."""
     architecture = models.describe(args.model, batches.size, args.channels, **options(args))
+    if last and args.qat:
+        network = models.create(args.model, batches.size, args.channels, **options(args))
+        return models.weighted(qat.simulated(network), last), architecture
     if last:
         return models.load(last, **options(args)), architecture
     if args.init:
         network = models.load(args.init, input_size=batches.size, channels=args.channels, **options(args))
-        return network, architecture
+        return _simulated(network, batches) if args.qat else network, architecture
     network = models.create(args.model, batches.size, args.channels, args.encoder, **options(args))
     if args.encoder:
         _revive(network, batches, args.seed)
@@ -142,8 +157,12 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
-    """The network without what only training needs: its heads, half precision, other processes."""
+def for_use(network: keras.Model, architecture: dict[str, Any], simulated: bool = False) -> keras.Model:
+    """The network without what only training needs: its heads, half precision, other processes, played roundings."""
+    if simulated:
+        size, channels = tuple(architecture["input_size"]), architecture["channels"]
+        plain = models.create(architecture["name"], size, channels, **architecture["options"])
+        network = qat.taken_out(network, plain)
     policy = keras.config.dtype_policy()
     shared = getattr(network.weights[0], "_layout", None) is not None
     if policy.name == "float32" and not shared:
@@ -175,6 +194,7 @@ def model_card(
         "boundary",
         "consistency",
         "hold",
+        "qat",
         "ema",
         "composite",
         "epochs",
@@ -201,10 +221,21 @@ def model_card(
     }
 
 
+def _simulated(network: keras.Model, batches: Batches) -> keras.Model:
+    """As its int8 export computes, over the ranges that the photos it is going to see have."""
+    copy = qat.simulated(network)
+    qat.look(copy, _pictures(batches))
+    return copy
+
+
+def _pictures(batches: Batches) -> list[np.ndarray]:
+    """The pixels of `CALIBRATION` photos or more, batch by batch."""
+    return [batches[i % len(batches)][0] for i in range(-(-CALIBRATION // batches.batch))]
+
+
 def _revive(network: keras.Model, batches: Batches, seed: int) -> None:
     """Fit a pretrained encoder for training on the photos it is going to see."""
-    count = -(-CALIBRATION // batches.batch)
-    pixels = np.concatenate([batches[i % len(batches)][0] for i in range(count)])
+    pixels = np.concatenate(_pictures(batches))
     woken = encoders.wake_zero_channels(network, np.random.default_rng(seed))
     folded = encoders.revive_batch_norms(network, pixels)
     if folded:

@@ -51,8 +51,9 @@ class Run:
         """Measure the EMA weights, then write best, last, log, curves and overlays, each whole or not at all."""
         began = time.perf_counter()
         with trainer.ema.applied() as averaged, distribution.alone():
-            network = recipe.for_use(averaged, self.architecture)
-            opened = KerasSegmenter(network, {})
+            network = recipe.for_use(averaged, self.architecture, self.args.qat)
+            # What counts is how it does in whole numbers, as they are played.
+            opened = KerasSegmenter(averaged if self.args.qat else network, {})
             rows = evaluation.evaluate(opened, self.validation, "validation")
             metrics = evaluation.mean(rows)
             row |= {"epoch": trainer.epoch + 1, **metrics}

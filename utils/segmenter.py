@@ -346,7 +346,11 @@ def _open_engine(path: Path, threads: int, device: str) -> Segmenter:
     return TensorRtSegmenter(path, threads)
 
 
-def _open_saved_model(path: Path, threads: int, device: str) -> Segmenter:
+def _open_folder(path: Path, threads: int, device: str) -> Segmenter:
+    if (path / "model.json").is_file():
+        from utils.tfjs import TfjsSegmenter
+
+        return TfjsSegmenter(path, threads, device)
     from utils.runtimes import SavedModelSegmenter
 
     return SavedModelSegmenter(path, threads, device)
@@ -359,7 +363,7 @@ RUNTIMES = {
     ".onnx": _open_onnx,
     ".xml": _open_openvino,
     ".engine": _open_engine,
-    "folder": _open_saved_model,
+    "folder": _open_folder,
 }
 
 

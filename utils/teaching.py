@@ -9,8 +9,8 @@ import numpy as np
 from utils import backend
 from utils.augment import warp
 
-STILL = 0.5  # of the pictures with a prior, those in which nothing moved since the frame before
-MOVED = 0.3  # those in which everything did; the others keep the drawn prior of the batch
+STILL = 0.45  # of the pictures with a prior, those in which nothing moved since the frame before
+MOVED = 0.4  # those in which everything did; the others keep the drawn prior of the batch
 
 
 class Teaching:
