@@ -116,7 +116,7 @@ def measured(args: argparse.Namespace, folder: Path) -> Any:
         from utils.benchmarks import operators
 
         opened = contenders.open_all(args.models or models.names(), ["litert"], folder)
-        return operators.report([*opened, *peers], args.threads, settings(args), Path(args.ops))
+        return operators.report([*opened, *peers], args.threads, Path(args.ops))
     from utils.benchmarks import networks
 
     opened = contenders.open_all(args.models or models.names(), runtimes, folder)

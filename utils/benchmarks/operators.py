@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from utils import profile
-from utils.benchmarks import fresh, turns
 from utils.benchmarks.contenders import Contender
-from utils.benchmarks.turns import Settings
 from utils.files import replacing
 from utils.profile import Share
 
 SHOWN = 12  # bars of a panel at most; the rest are one bar
-NOTE = "each operator cut out of the network and timed alone on LiteRT, which lets Python see no profiler"
+NOTE = (
+    "each operator cut out of the network and timed alone on LiteRT, whose Python interface has no profiler"
+)
 
 
-def report(contenders: list[Contender], threads: list[int], settings: Settings, picture: Path) -> list[dict]:
+def report(contenders: list[Contender], threads: list[int], picture: Path) -> list[dict]:
     """Print, draw and return the times. Raises ValueError for what is not a .tflite file."""
     for contender in contenders:
         if contender.path.suffix != ".tflite":
@@ -25,12 +25,11 @@ def report(contenders: list[Contender], threads: list[int], settings: Settings, 
     panels: dict[str, list[Share]] = {}
     for count in threads:
         label = f"{count} thread{'s' * (count != 1)}"
-        times = fresh.apart(turns.measure, [contender.path for contender in contenders], count, settings)
-        for contender, its in zip(contenders, times, strict=True):
-            whole = sorted(its.network)[len(its.network) // 2]
-            shares = fresh.apart(profile.by_operator, contender.path, count)
+        for contender in contenders:
+            shares = profile.by_operator(contender.path, count)
+            whole = profile.whole(contender.path, count)
             panels[f"{contender.name}, {label}"] = shares
-            print(f"{contender.name}, {label}; the whole network takes {whole:.2f} ms")
+            print(f"{contender.name}, {label}; the whole network takes {whole:.2f} ms at best")
             print(profile.table(shares), end="\n\n")
             operators = [share._asdict() for share in shares]
             found.append(
