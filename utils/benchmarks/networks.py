@@ -32,10 +32,10 @@ def report(contenders: list[Contender], threads: list[int], settings: Settings) 
             row |= {f"{key}_{count}": value for key, value in summary(its, times[base]).items()}
             row |= {"batch": its.batch, "frame": frame}
         print(f"\n{speed_table(rows, count)}")
+    batch = f"x{turns.BATCH} in batches, else " if any(row["batch"] > 1 for row in rows) else ""
     print(
         f"ratios: to {rows[base]['name']}, measured in the same turns; frame: a {frame} frame fitted, run and its "
-        "alpha brought back to its size; frames/s: of the network alone, "
-        f"x{turns.BATCH} in batches of {turns.BATCH}, the others take one picture at a time"
+        f"alpha brought back to its size; frames/s: of the network alone, {batch}one picture at a time, as exports take them"
     )
     return rows
 
