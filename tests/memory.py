@@ -1,4 +1,4 @@
-"""Print this process' memory in MB now and then, from a thread."""
+"""This process' memory in MB, printed now and then from a thread, or at its most."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def watch(seconds: float = 0.5) -> None:
             time.sleep(seconds)
 
     threading.Thread(target=run, daemon=True).start()
+
+
+def most_after(megabytes: int) -> float:
+    """What utils/benchmarks says of a process that held so much and let it go."""
+    from utils.benchmarks import fresh
+
+    held = bytearray(b"x") * (megabytes * 1_000_000)
+    del held
+    return fresh.peak_memory()

@@ -62,6 +62,32 @@ def size(text: str) -> tuple[int, int]:
     return (parts[0], parts[-1])
 
 
+def frame(text: str) -> tuple[int, int]:
+    """argparse type: a camera's "1280x720", width first -> (height, width)."""
+    try:
+        return size(text)[::-1]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a frame's size: write WxH, for instance 1280x720"
+        ) from None
+
+
+def several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """argparse type: values of `kind` with commas between, each once."""
+    return lambda text: list(dict.fromkeys(kind(part.strip()) for part in text.split(",")))
+
+
+def file(*endings: str) -> Callable[[str], str]:
+    """argparse type: the name of a file to write, so that a file to read is never taken for it."""
+
+    def check(text: str) -> str:
+        if not text.endswith(endings):
+            raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(endings)}")
+        return text
+
+    return check
+
+
 def add_runtime(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """--threads, --device, --runtime and --strict, the same in every script that opens a network."""
     from utils.fastest import CHOICES

@@ -31,7 +31,9 @@ def main() -> int:
     for path in args.quality:
         add_quality(rows, path)
     for row in rows:
-        row["multiply_adds"] = count(row)
+        row.setdefault("multiply_adds", None)
+        if row["multiply_adds"] is None:  # an older file, or one written without Keras
+            row["multiply_adds"] = count(row)
     from utils.files import write_json, write_text
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,8 @@ def read_times(paths: list[Path]) -> list[Row]:
             good = False
         if not good or not found:
             raise ValueError(f"{path}: not what benchmark.py --json of this version writes")
+        if not any(row["peer"] for row in found):  # ratios to whatever came first say nothing beside others
+            found = [{key: row[key] for key in row if not key.startswith("ratio_")} for row in found]
         rows |= {(row["name"], row["size"]): row for row in found}
     return sorted(rows.values(), key=lambda row: row["peer"])
 

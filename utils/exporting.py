@@ -188,7 +188,8 @@ def place(raw: Path, path: Path, card: dict[str, Any]) -> None:
 
 def megabytes(path: Path) -> float:
     """The size of a model file, with the weights beside it, or of a folder."""
-    files = path.rglob("*") if path.is_dir() else [path, path.with_suffix(".bin")]
+    weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    files = path.rglob("*") if path.is_dir() else [path, *weights]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 

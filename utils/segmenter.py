@@ -42,6 +42,7 @@ class Segmenter:
     """
 
     runtime = ""
+    batches = False  # whether several pictures go through the network at once; exports have a batch of one
 
     def __init__(self, card: dict[str, Any], size: tuple[int, int], channels: int, threads: int) -> None:
         self.card, self.size, self.channels, self.threads = card, size, channels, threads
@@ -153,6 +154,8 @@ class Segmenter:
 
 class KerasSegmenter(Segmenter):
     """A Keras network, under whichever backend Keras was started with."""
+
+    batches = True
 
     def __init__(self, network: keras.Model, card: dict[str, Any], threads: int = 0) -> None:
         import keras

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import segmenter
-from utils.live_benchmark import SAMPLES, draw
+from utils.benchmarks.live_loop import SAMPLES, draw
 from utils.sources import VideoFile
 
 ROOT = SAMPLES.parent.parent

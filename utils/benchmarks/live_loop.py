@@ -25,7 +25,7 @@ from utils.sinks import VideoSink
 SIZE = (720, 1280)
 RATE = 30.0
 ROUNDS = 3
-SAMPLES = Path(__file__).resolve().parent.parent / "data/samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "data/samples"
 
 
 def report(peer: Path | None, model: str, frames: int) -> dict:

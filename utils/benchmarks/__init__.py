@@ -1,0 +1,1 @@
+"""What benchmark.py measures, a file each: networks side by side, operators, the live loops, training's feed, toy networks."""
