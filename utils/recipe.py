@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import dataset, encoders, evaluation, losses
+from utils import dataset, distribution, encoders, evaluation, losses
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.images import list_images
@@ -145,7 +145,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 def for_use(network: keras.Model, architecture: dict[str, Any]) -> keras.Model:
     """The network without what only training needs: its heads, half precision, other processes."""
     policy = keras.config.dtype_policy()
-    shared = getattr(network.weights[0], "_layout", None) is not None
+    shared = distribution.strategy or getattr(network.weights[0], "_layout", None) is not None
     if policy.name == "float32" and not shared:
         return models.without_heads(network, architecture)
     keras.config.set_dtype_policy("float32")
