@@ -6,16 +6,23 @@ Writes <out>/<stem>_<kind>.png for every kind in --save: alpha (8-bit grey at th
 cutout (RGBA), composite (on --background), panel (photo | alpha | cut-out | composite).
 SPEC of --background: a colour (green, #00ff00, 0,255,0), a picture, blur or transparent.
 Unreadable files are named and skipped; the exit code is then 2.
+--ray shares the photos among the machines of a Ray cluster, one thread a worker.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
+import shutil
 import sys
 import time
+import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from utils import cli
 
@@ -38,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--save", default="composite", help=f"comma-separated: {','.join(KINDS)}")
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
     cli.add_runtime(parser)
+    cli.add_ray(parser)
     args = parser.parse_args()
     args.save = [kind.strip() for kind in args.save.split(",")]
     if not args.save or set(args.save) - set(KINDS):
@@ -49,7 +57,6 @@ def main() -> int:
     args = arguments()
     from utils import segmenter
     from utils.background import Background
-    from utils.images import ImageError
 
     photos = find_photos(args.photos)
     background = Background(args.background, args.fit)
@@ -58,7 +65,22 @@ def main() -> int:
     network.warm_up()
     names = output_stems(photos)
     stages: dict[str, float] = defaultdict(float)
-    done, failed, began = [], [], time.perf_counter()
+    began = time.perf_counter()
+    if args.ray:
+        done, failed = shared(args, names, stages)
+    else:
+        done, failed = cut_out(args, names, network, background, stages)
+    report(args, done, stages, time.perf_counter() - began)
+    for line in failed:
+        print(f"skipped: {line}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def cut_out(args, names, network, background, stages) -> tuple[list[str], list[str]]:
+    """All photos, on this machine; returns the names of those done, and why others were not."""
+    from utils.images import ImageError
+
+    done, failed, photos = [], [], list(names)
     # Reading and writing run beside the network; two photos ahead keep memory small.
     with ThreadPoolExecutor(2) as pool:
         waiting = []
@@ -66,19 +88,59 @@ def main() -> int:
             if isinstance(frame, ImageError):
                 failed.append(str(frame))
                 continue
-            alpha = network(frame)
-            for stage, milliseconds in network.milliseconds.items():
-                stages[stage] += milliseconds / 1000
+            alpha = look(network, frame, stages)
             done.append(names[photo])
             waiting.append(pool.submit(write, args, names[photo], frame, alpha, background, stages))
             while len(waiting) > 2:
                 waiting.pop(0).result()
         for task in waiting:
             task.result()
-    report(args, done, stages, time.perf_counter() - began)
-    for line in failed:
-        print(f"skipped: {line}", file=sys.stderr)
-    return 2 if failed else 0
+    return done, failed
+
+
+def shared(args, names, stages) -> tuple[list[str], list[str]]:
+    """The same on a Ray cluster. What is done is noted in a folder beside the results until all of it is."""
+    from utils import bulk
+    from utils.files import sweep
+
+    notes = Path(args.out) / f".notes_{uuid.uuid4().hex}"
+    work = bulk.run(list(names.items()), functools.partial(open_worker, args, notes), None, args.ray)
+    done, failed = [], []
+    try:
+        for note in cli.progress(work, "photos", len(names)):
+            (failed if note["failed"] else done).append(note["failed"] or note["name"])
+            for stage, seconds in note["stages"].items():
+                stages[stage] += seconds
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
+        sweep(args.out, {f"{name}_{kind}" for name in names.values() for kind in args.save})
+    return done, sorted(failed)
+
+
+def open_worker(args, notes: Path) -> Callable[[tuple[Path, str]], dict[str, Any]]:
+    """A worker of utils/bulk.py: network and background opened once, then one photo after the other."""
+    from utils import segmenter
+    from utils.background import Background
+    from utils.files import write_json
+    from utils.images import ImageError
+
+    args = argparse.Namespace(**{**vars(args), "threads": 1})
+    network, background = segmenter.by_arguments(args), Background(args.background, args.fit)
+
+    def work(item: tuple[Path, str]) -> dict[str, Any]:
+        photo, name = item
+        place = notes / f"{name}.json"
+        if place.exists():  # by a worker that died before it could say so
+            return json.loads(place.read_text())
+        stages: dict[str, float] = defaultdict(float)
+        frame = read(photo, stages)
+        note = {"name": name, "failed": str(frame) if isinstance(frame, ImageError) else "", "stages": stages}
+        if not note["failed"]:
+            write(args, name, frame, look(network, frame, stages), background, stages)
+        write_json(place, note)
+        return note
+
+    return work
 
 
 def find_photos(arguments: list[str]) -> list[Path]:
@@ -109,23 +171,33 @@ def output_stems(photos: list[Path]) -> dict[Path, str]:
 
 def read_ahead(pool, photos, stages):
     """(photo, frame or ImageError) in order, read two ahead."""
-    from utils.images import ImageError, read_image
-
-    def read(photo):
-        start = time.perf_counter()
-        try:
-            return read_image(photo)
-        except ImageError as error:
-            return error
-        finally:
-            stages["read"] += time.perf_counter() - start
-
-    ahead = [pool.submit(read, photo) for photo in photos[:2]]
+    ahead = [pool.submit(read, photo, stages) for photo in photos[:2]]
     for index, photo in enumerate(photos):
         frame = ahead.pop(0).result()
         if index + 2 < len(photos):
-            ahead.append(pool.submit(read, photos[index + 2]))
+            ahead.append(pool.submit(read, photos[index + 2], stages))
         yield photo, frame
+
+
+def read(photo, stages):
+    """The frame, or ImageError."""
+    from utils.images import ImageError, read_image
+
+    start = time.perf_counter()
+    try:
+        return read_image(photo)
+    except ImageError as error:
+        return error
+    finally:
+        stages["read"] += time.perf_counter() - start
+
+
+def look(network, frame, stages):
+    """The frame's alpha."""
+    alpha = network(frame)
+    for stage, milliseconds in network.milliseconds.items():
+        stages[stage] += milliseconds / 1000
+    return alpha
 
 
 def write(args, stem, frame, alpha, background, stages) -> None:

@@ -136,7 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--distribute",
         action="store_true",
-        help="over several GPUs or hosts (JAX): see utils/distribution.py",
+        help="over several GPUs or hosts (TensorFlow, JAX): see utils/distribution.py",
     )
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=cli.positive, default=2, help="threads that make batches")
@@ -179,9 +179,10 @@ def main() -> int:
     train, validation, batches = recipe.open_data(args, part)
     if (folder / "last.keras").exists() and not args.resumed:
         raise ValueError(f"{folder} holds a run already: pass --resume {folder}, or another --out")
-    network, architecture = recipe.open_network(
-        args, folder / "last.keras" if args.resumed else None, batches
-    )
+    with distribution.scope():
+        network, architecture = recipe.open_network(
+            args, folder / "last.keras" if args.resumed else None, batches
+        )
     print(
         f"{architecture['name']}: {network.count_params():,} parameters, {len(train)} photos, Keras on {backend.choose()}"
     )

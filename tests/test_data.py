@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import shutil
 import signal
 import subprocess
@@ -167,6 +168,19 @@ def test_interrupted_it_stops_at_once(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert not (tmp_path / "out" / "manifest.csv").exists()
     assert not list(tmp_path.glob("out/**/.*"))
+
+
+@pytest.mark.parametrize("name", written.WRITERS)
+def test_a_pair_can_be_sent_to_another_machine(tmp_path: Path, name: str) -> None:
+    """It is read there from the same files, and no array or video goes along."""
+    written.WRITERS[name](tmp_path)
+    pairs = [pair for part in open_parts(tmp_path, layout=name).values() for pair in part]
+    sent = pickle.dumps(pairs)
+    assert len(sent) < 1000 * len(pairs)
+    for here, there in zip(pairs, pickle.loads(sent), strict=True):
+        assert here.stem == there.stem
+        assert np.array_equal(read_image(here.image), read_image(there.image))
+        assert np.array_equal(read_mask(here.mask), read_mask(there.mask))
 
 
 def test_two_photos_that_would_get_one_name(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Two processes on loopback learn what one process with the doubled batch learns."""
+"""Two processes on loopback, or two devices of one, learn what one process with the whole batch learns."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
+import json
 import os
 import socket
 import subprocess
@@ -16,14 +18,17 @@ import pytest
 
 from tests.conftest import ROOT, refused
 
-pytest.importorskip("jax")
-
 TOLERANCE = 1e-4  # relative, of the loss: sums in another order
 SETTINGS = ("--model", "tiny", "--epochs", "3", "--seed", "4", "--workers", "1", "--rate", "0.01")
 
-# train.py with a network of three layers, batch norm among them, that JAX compiles in a moment
+# train.py with a network of three layers, batch norm among them, that compiles in a moment
 PROGRAM = """
-import sys, types, keras, models, train
+import os, sys, types
+if "LOGICAL_DEVICES" in os.environ:
+    import tensorflow as tf
+    parts = [tf.config.LogicalDeviceConfiguration()] * int(os.environ["LOGICAL_DEVICES"])
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+import keras, models, train
 from models import blocks
 from utils import cli
 
@@ -42,8 +47,8 @@ cli.run(train.main)
 """
 
 
-def start(*words: object, **cluster: str) -> subprocess.Popen:
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT), **cluster}
+def start(*words: object, **settings: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
@@ -60,12 +65,25 @@ def finish(*processes: subprocess.Popen) -> list[str]:
     return [text for text, _ in outputs]
 
 
-def cluster(count: int) -> list[dict[str, str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def addresses(count: int) -> list[str]:
+    """On loopback, not in use."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    found = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return found
+
+
+def cluster(backend: str, count: int) -> list[dict[str, str]]:
+    """What each process of a cluster finds in its environment."""
+    places = addresses(count)
+    if backend == "tensorflow":
+        tasks = [{"type": "worker", "index": number} for number in range(count)]
+        return [{"TF_CONFIG": json.dumps({"cluster": {"worker": places}, "task": task})} for task in tasks]
     common = {
-        "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": places[0],
         "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
     }
     return [{**common, "KERAS_DISTRIBUTION_PROCESS_ID": str(number)} for number in range(count)]
@@ -86,28 +104,40 @@ def weights(run: Path) -> np.ndarray:
         return np.concatenate([state[name].ravel().astype(np.float64) for name in names])
 
 
-def test_two_processes_equal_one_with_twice_the_batch(people: Path, tmp_path: Path) -> None:
-    """Losses, averaged weights, batch norms' statistics and moments, with augmentation; frozen at first."""
-    common = (people, *SETTINGS, "--freeze", 1)
-    finish(start(*common, "--batch", 6, "--out", tmp_path / "one"))
-    words = (*common, "--batch", 3, "--distribute", "--out", tmp_path / "two")
-    outputs = finish(*(start(*words, **place) for place in cluster(2)))
-    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
-    assert len(one) == len(two) == 3
-    for a, b in zip(one, two, strict=True):
+def equal(one: Path, two: Path) -> None:
+    """Losses, scores, averaged weights, batch norms' statistics and moments, and the files of two runs."""
+    assert len(rows(one)) == len(rows(two)) == 3
+    for a, b in zip(rows(one), rows(two), strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=TOLERANCE)
         assert b["iou"] == pytest.approx(a["iou"], abs=0.002)
-    assert np.allclose(weights(tmp_path / "one"), weights(tmp_path / "two"), atol=1e-3)
+    assert np.allclose(weights(one), weights(two), atol=1e-3)
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_two_processes_equal_one_with_twice_the_batch(people: Path, tmp_path: Path, backend: str) -> None:
+    """With augmentation; frozen at first. On TensorFlow two devices of one process do as well."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}")
+    common, on = (people, *SETTINGS, "--freeze", 1), {"KERAS_BACKEND": backend}
+    finish(start(*common, "--batch", 6, "--out", tmp_path / "one", **on))
+    words = (*common, "--batch", 3, "--distribute", "--out", tmp_path / "two")
+    outputs = finish(*(start(*words, **on, **place) for place in cluster(backend, 2)))
+    equal(tmp_path / "one", tmp_path / "two")
     assert "epoch 3" in outputs[0]
     assert "epoch 3" not in outputs[1]  # one of them writes
-    assert {path.name for path in (tmp_path / "one").iterdir()} == {
-        path.name for path in (tmp_path / "two").iterdir()
-    }
+    if backend == "tensorflow":
+        words = (*common, "--batch", 6, "--distribute", "--out", tmp_path / "devices")
+        finish(start(*words, **on, LOGICAL_DEVICES="2"))
+        equal(tmp_path / "one", tmp_path / "devices")
+        assert "going on after epoch 3" in finish(start("--resume", tmp_path / "devices", **on))[0]
 
 
 def test_what_cannot_be_distributed_is_refused(command, people: Path, tmp_path: Path) -> None:
     words = ("train.py", people, "--distribute", "--out", tmp_path / "run")
-    refused(command(*words, KERAS_BACKEND="tensorflow"), "KERAS_BACKEND=jax")
+    refused(command(*words, KERAS_BACKEND="torch"), "TensorFlow and JAX")
+    refused(command(*words, KERAS_BACKEND="tensorflow", TF_CONFIG="{}"), "TF_CONFIG")
+    refused(command(*words, "--accumulate", 2, KERAS_BACKEND="tensorflow"), "--accumulate")
     refused(command(*words, "--minutes", 1, KERAS_BACKEND="jax"), "--minutes")
     partly = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": "127.0.0.1:1", "KERAS_BACKEND": "jax"}
     refused(command(*words, **partly), "KERAS_DISTRIBUTION_NUM_PROCESSES")

@@ -5,11 +5,13 @@
 
 `make_worker()` returns a function from an item to a result. A worker writes its files whole (utils/files.py) to a
 folder that all machines see, and its last file says that the item is done. On a cluster a worker may die at any
-time: its items are then given to another, which must pass by what is done already.
+time: its items are then given to another, which must pass by what is done already. All run in the folder that the
+command was started in, so that relative paths mean the same.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import pickle
@@ -18,7 +20,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
-BLOCK = 16  # items that are done again, or passed by, when a worker of a cluster dies
+from utils.backend import quiet
+
+BLOCK = 16  # items, at most, that are done again or passed by when a worker of a cluster dies
+SHARES = 4  # blocks a worker, at least, while there are enough items
 AHEAD = 3  # items a worker that wait in memory
 MISSING = "ray is not installed: pip install 'ray[data]', or leave --ray out"
 
@@ -28,16 +33,19 @@ Work = Callable[[Any], Any]
 def run(
     items: list[Any],
     make_worker: Callable[[], Work],
-    workers: int = 1,
+    workers: int | None = 1,
     ray_address: str | None = None,
 ) -> Iterator[Any]:
     """The results of all items, in the order they are ready; the first error of a worker is raised.
 
     ray_address: "local" starts a cluster on this machine, "auto" or host:port joins one, None uses threads. On a cluster
-    items, results and `make_worker` must be picklable, and `workers` is the most it uses. Raises ValueError without ray or without a cluster there.
+    items, results and `make_worker` must be picklable. `workers`: the most that are used, None for one a processor.
+    Raises ValueError without ray, before anything is begun, and without a cluster there.
     """
     if ray_address is None:
-        return _threads(iter(items), make_worker, workers)
+        return _threads(iter(items), make_worker, workers or os.cpu_count() or 1)
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(MISSING)
     return _ray(items, make_worker, workers, ray_address)
 
 
@@ -66,20 +74,32 @@ def _threads(items: Iterable[Any], make_worker: Callable[[], Work], workers: int
 
 
 class _Actor:
-    """A worker of the cluster: one a process, for as long as that lives."""
+    """A worker of the cluster: one a process, for as long as that lives.
 
-    def __init__(self, make_worker: Callable[[], Work]) -> None:
-        self._work = make_worker()
+    Bad input is a result like others: what is raised Ray would wrap, and tell at length.
+    """
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        return {"result": pickle.dumps(self._work(row["item"]))}
+    def __init__(self, make_worker: Callable[[], Work], folder: str) -> None:
+        self._make, self._folder = make_worker, folder
+        self._work: Work | None = None
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        try:
+            if self._work is None:
+                os.chdir(self._folder)
+                self._work = self._make()
+            found = self._work(pickle.loads(row["item"])), None
+        except (OSError, ValueError) as error:
+            found = None, error
+        return {"result": pickle.dumps(found)}
 
 
-def _ray(items: list[Any], make_worker: Callable[[], Work], workers: int, address: str) -> Iterator[Any]:
+def _ray(
+    items: list[Any], make_worker: Callable[[], Work], workers: int | None, address: str
+) -> Iterator[Any]:
     try:
         import ray
         import ray.data
-        from ray.exceptions import RayTaskError
     except ModuleNotFoundError as error:
         raise ValueError(MISSING) from error
     started = not ray.is_initialized()
@@ -88,31 +108,36 @@ def _ray(items: list[Any], make_worker: Callable[[], Work], workers: int, addres
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        blocks = max(1, -(-len(items) // BLOCK))
-        rows = ray.data.from_items([{"item": item} for item in items], override_num_blocks=blocks)
+        workers = workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
+        blocks = max(1, -(-len(items) // BLOCK), min(len(items), SHARES * workers))
+        pickled = [{"item": pickle.dumps(item)} for item in items]  # Arrow would make lists of tuples
+        rows = ray.data.from_items(pickled, override_num_blocks=blocks)
         # Ray Data starts a worker that dies anew, and gives its block to one that lives, as often as it takes.
         found = rows.map(
             _Actor,
-            fn_constructor_args=(make_worker,),
+            fn_constructor_args=(make_worker, os.getcwd()),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             num_cpus=1,
         )
-        yield from (pickle.loads(row["result"]) for row in found.iter_rows())
-    except RayTaskError as error:
-        raise error.cause if isinstance(error.cause, OSError | ValueError) else error from None
+        for row in found.iter_rows():
+            result, error = pickle.loads(row["result"])
+            if error:
+                raise error
+            yield result
     finally:
         if started:
             ray.shutdown()
 
 
-def _join(ray: Any, address: str, workers: int) -> None:
+def _join(ray: Any, address: str, workers: int | None) -> None:
     """Start a cluster of this machine ("local") or join the one there."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers unless told not to
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a worker that dies is no news for a terminal
+    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        settings |= {"num_cpus": (workers or os.cpu_count() or 1) + 1, "include_dashboard": False}
     try:
-        if address == "local":
-            ray.init(address="local", num_cpus=workers + 1, include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
+        with quiet():
+            ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ValueError(f"no Ray cluster at {address}: start one with `ray start --head`") from error

@@ -114,6 +114,18 @@ def add_runtime(parser: argparse.ArgumentParser, threads: int | None = None) -> 
     add("--strict", action="store_true", help="exit code 2 where the device asked for is not used")
 
 
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    """--ray, the same for every command that shares its work by utils/bulk.py."""
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="share the work on a Ray cluster (pip install 'ray[data]'), whose machines see all files under the same "
+        "paths; without an address: a cluster on this machine",
+    )
+
+
 def add_layout(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """The settings that say how a dataset is read (utils/layouts): --layout, --category, --skip-unpaired."""
     parser.add_argument(

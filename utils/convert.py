@@ -5,20 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from utils import dataset
+from utils import bulk, dataset
 from utils.cli import progress
-from utils.files import replacing, write_bytes, write_json, write_text
+from utils.files import replacing, sweep, write_bytes, write_json, write_text
 from utils.images import (
     Stored,
     encode,
@@ -33,7 +30,7 @@ from utils.layouts.base import WHOLE, DatasetError, Pair, Parts
 WAYS = ("photo", "video", "source")
 LOSSY = {".jpg", ".jpeg", ".webp"}
 QUALITY = 95
-CHUNK = 64  # frames or photos a thread does in a row; a video's decoder goes on within them
+CHUNK = 64  # frames or photos a worker does in a row; a video's decoder goes on within them
 SETTINGS, MANIFEST = "conversion.json", "manifest.csv"
 
 
@@ -58,30 +55,34 @@ class Job(NamedTuple):
     split: str
 
 
-def convert(parts: Parts, out: Path, settings: dict) -> list[Row]:
-    """Write all pairs to `out` and, last, manifest.csv. Raises DatasetError, ImageError, VideoError, OSError.
+def convert(parts: Parts, out: Path, settings: dict, ray_address: str | None = None) -> list[Row]:
+    """Write all pairs to `out` and, last, manifest.csv. Raises DatasetError, ImageError, VideoError, OSError, ValueError.
 
     `settings` say what the conversion is: with the same ones an interrupted conversion is taken up again.
+    `ray_address`: of a cluster that shares the work, see utils/bulk.py.
     """
     jobs = [Job(pair, out / part, part) for part, pairs in parts.items() for pair in pairs]
     _all_differ(jobs)
+    work = bulk.run(list(_chunks(jobs)), open_writer, None, ray_address)
     _begin(out, settings)
-    chunks = list(_chunks(jobs))
-    rows: list[Row] = []
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        with progress(None, "converting", total=len(jobs)) as bar:
-            for done in pool.map(write_chunk, chunks):
-                rows += done
-                bar.update(len(done))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    found: dict[tuple[str, str], Row] = {}
+    with progress(None, "converting", total=len(jobs)) as bar:
+        for done in work:
+            found |= {(row.split, row.stem): row for row in done}
+            bar.update(len(done))
+    _sweep(out)
+    rows = [found[job.split, job.pair.stem] for job in jobs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
     write_text(out / MANIFEST, text.getvalue())
     return rows
+
+
+def open_writer() -> Callable[[list[Job]], list[Row]]:
+    """A worker of utils/bulk.py; there is nothing to open."""
+    return write_chunk
 
 
 def write_chunk(jobs: list[Job]) -> list[Row]:
@@ -188,10 +189,13 @@ def _begin(out: Path, settings: dict) -> None:
         if known != settings:
             what = "another conversion" if known else "something else"
             raise DatasetError(f"{out}: holds {what}: remove it, or give another folder")
-        for path in out.rglob(".*"):  # what a killed conversion left half written
-            if re.search(r"\.\d+\.\w+$", path.name):
-                path.unlink()
+        _sweep(out)
     write_json(out / SETTINGS, settings)
+
+
+def _sweep(out: Path) -> None:
+    for folder in (out, *(path for path in out.rglob("*") if path.is_dir())):
+        sweep(folder)
 
 
 def _chunks(jobs: list[Job]) -> Iterator[list[Job]]:

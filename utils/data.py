@@ -4,7 +4,7 @@ Write a dataset of any layout (utils/layouts) as train/images, train/masks, val/
 has are kept; others are held out by photo, by video where there are videos, or by whole sources, each source (a
 sub-dataset, or what a file's name begins with before a digit or underscore) giving its share. Upright JPEGs are
 copied, masks become 8-bit grey, soft ones stay soft. manifest.csv says where each photo came from. Interrupted, the
-same command goes on. Originals are never touched.
+same command goes on. Originals are never touched. --ray shares the work on a Ray cluster.
 
     python -m utils.data to-npy data/people arrays --size 128     # the reference's img_uint8.npy, msk_uint8.npy
     python -m utils.data from-npy arrays data/back
@@ -38,7 +38,7 @@ def run_convert(args: argparse.Namespace) -> int:
     parts = divide(parts, args.val, args.test, args.seed, by)
     names = ("layout", "category", "val", "test", "seed", "skip_unpaired")
     settings = {"input": str(Path(args.dataset).resolve()), "by": by, **{n: getattr(args, n) for n in names}}
-    rows = convert(parts, args.out, settings)
+    rows = convert(parts, args.out, settings, args.ray)
     for part, pairs in parts.items():
         sources = Counter(pair.source for pair in pairs).most_common()
         shown = ", ".join(f"{name or 'no source'} {count}" for name, count in sources[:8])
@@ -123,7 +123,14 @@ def main() -> int:
         add.add_argument("out", metavar="OUT", type=Path, help="folder to write to")
         if name == "from-npy":
             add.set_defaults(
-                layout="npy", category="person", val=0.0, test=0.0, seed=0, by=None, skip_unpaired=False
+                layout="npy",
+                category="person",
+                val=0.0,
+                test=0.0,
+                seed=0,
+                by=None,
+                skip_unpaired=False,
+                ray=None,
             )
             continue
         cli.add_layout(add)
@@ -138,6 +145,7 @@ def main() -> int:
         add.add_argument("--test", type=share, default=0.0, help="share to test on, likewise")
         add.add_argument("--seed", type=int, default=0, help="of the split")
         add.add_argument("--by", choices=WAYS, help="what no split divides; default: video, else photo")
+        cli.add_ray(add)
     args = parser.parse_args()
     return args.run(args)
 

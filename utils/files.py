@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
 from models.card import replacing
 
-__all__ = ["need_room", "replacing", "write_bytes", "write_json", "write_text"]
+__all__ = ["need_room", "replacing", "sweep", "write_bytes", "write_json", "write_text"]
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -26,6 +27,17 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """The same for a JSON value."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def sweep(folder: str | Path, stems: Container[str] | None = None) -> None:
+    """Remove what processes that were killed left half written in a folder, of files of these stems only if given.
+
+    Nobody may be writing them meanwhile.
+    """
+    for path in Path(folder).glob(".*"):
+        left = re.fullmatch(r"\.(.+)\.\d+\.\w+", path.name)  # as `replacing` names them
+        if left and (stems is None or left[1] in stems):
+            path.unlink(missing_ok=True)
 
 
 def need_room(folder: str | Path, ours: Iterable[str | Path] = ()) -> None:

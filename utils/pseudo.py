@@ -201,9 +201,7 @@ def arguments() -> Any:
         "--threads", type=cli.threads, default=os.cpu_count(), help="photos at a time (with --ray: workers)"
     )
     parser.add_argument("--limit", type=cli.positive, metavar="N", help="the first N photos only")
-    parser.add_argument(
-        "--ray", nargs="?", const="local", metavar="ADDRESS", help="share the work on a Ray cluster"
-    )
+    cli.add_ray(parser)
     args = parser.parse_args()
     if not 0 <= args.bar <= 1:
         parser.error("--bar is between 0 and 1")

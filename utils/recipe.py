@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import dataset, encoders, evaluation, losses, qat
+from utils import dataset, distribution, encoders, evaluation, losses, qat
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.images import list_images
@@ -164,7 +164,7 @@ def for_use(network: keras.Model, architecture: dict[str, Any], simulated: bool 
         plain = models.create(architecture["name"], size, channels, **architecture["options"])
         network = qat.taken_out(network, plain)
     policy = keras.config.dtype_policy()
-    shared = getattr(network.weights[0], "_layout", None) is not None
+    shared = distribution.strategy or getattr(network.weights[0], "_layout", None) is not None
     if policy.name == "float32" and not shared:
         return models.without_heads(network, architecture)
     keras.config.set_dtype_policy("float32")

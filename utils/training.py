@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 import models
-from utils import backend, losses
+from utils import backend, distribution, losses
 from utils.cli import progress
 from utils.ema import EMA
 from utils.feed import AHEAD, Batches, prefetch
@@ -94,8 +94,10 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best = -1.0
         self.seconds = 0.0
+        self._mirrored: Callable[..., float] | None = None
         self._measured = 0  # pictures whose losses each step reports
-        self._compile()
+        with distribution.scope():
+            self._compile()
 
     def _compile(self) -> None:
         """An optimizer for what is trained now, and a step for it; frozen batch norms keep their statistics."""
@@ -109,6 +111,11 @@ class Trainer:
         self._attach()
 
     def _attach(self) -> None:
+        if distribution.strategy:
+            from utils.mirrored import MirroredStep
+
+            self._mirrored = MirroredStep(distribution.strategy, self.graph, self.loss, self.optimizer)
+            return
         metrics = [PhotoLosses(self.loss, self._measured)] if self._measured else None
         self.graph.compile(self.optimizer, self.loss, metrics=metrics, **backend.compile_flags())
 
@@ -138,7 +145,8 @@ class Trainer:
                 if share >= 1.0:
                     break
                 if self.timetable.thaw_now(done, self.seconds):
-                    self._compile()
+                    with distribution.scope():
+                        self._compile()
                 self.optimizer.learning_rate = self.timetable.rate(done, self.seconds, self.history)
                 losses.append(self._step(batches, step, *batch))
                 bar.update(batches.batch)
@@ -166,7 +174,10 @@ class Trainer:
         """Learn from one batch; returns its loss."""
         rng = np.random.default_rng((batches.seed, self.epoch, step))
         pixels, target = self.teaching.batch(pixels, alpha, rng)
-        found = self.graph.train_on_batch(pixels, target, sample_weight=weights)
+        if self._mirrored:
+            found = self._mirrored(pixels, target, weights)
+        else:
+            found = self.graph.train_on_batch(pixels, target, sample_weight=weights)
         loss = float(found[0] if self._measured else found)
         if not math.isfinite(loss):
             raise ValueError("the loss is no longer a number: try a lower --rate")
@@ -207,7 +218,8 @@ class Trainer:
             notes: dict[str, Any] = json.loads(str(arrays["notes"]))
             if notes.get("thawed"):
                 self.timetable.thawed = tuple(notes["thawed"])
-                self._compile()
+                with distribution.scope():
+                    self._compile()
             if "hardness" in arrays:
                 self.hardness = Hardness(len(arrays["hardness"]))
                 self.hardness.losses[:] = arrays["hardness"]

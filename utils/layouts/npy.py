@@ -28,6 +28,9 @@ class Row(Stored):
     def size(self) -> tuple[int, int]:
         return self.array.shape[1], self.array.shape[2]
 
+    def __reduce__(self):  # another process opens the file, instead of being sent all of it
+        return _row, (type(self), self.path, self.number)
+
 
 class Photo(Row):
     def read(self) -> np.ndarray:
@@ -68,6 +71,10 @@ def read(folder: Path, how: How) -> list[Pair]:
         )
         for n, name in enumerate(_names(folder, count))
     ]
+
+
+def _row(kind: type[Row], path: Path, number: int) -> Row:
+    return kind(path, _array(path), number)
 
 
 def _array(path: Path) -> np.ndarray:
