@@ -50,6 +50,15 @@ def test_each_file_gives_the_source_s_alpha_and_carries_its_card(folder: Path, n
     )
 
 
+def test_openvino_answers_several_pictures_in_their_order(folder: Path) -> None:
+    """As many requests are in flight as there are cores: none may get another's answer, again and again."""
+    opened = segmenter.open(folder / "out" / "portrait.xml", threads=2)
+    pixels = np.random.default_rng(0).uniform(0, 255, (9, *SIZE, 3)).astype(np.float32)
+    expected = np.concatenate([opened.infer(pixels[[i]]) for i in range(9)])
+    for turn in (slice(None), slice(None, None, -1), slice(2, 5)):
+        assert np.abs(opened.infer(pixels[turn]) - expected[turn]).max() < 1e-5
+
+
 def test_nothing_but_the_files_is_left(folder: Path) -> None:
     names = {path.name for path in (folder / "out").iterdir()}
     assert not [name for name in names if name.startswith(".") or "plain" in name]
