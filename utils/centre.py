@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
+from utils.rebuild import rebuilt
+
 
 @keras.saving.register_keras_serializable(package="portrait")
 class Centred(layers.Layer):
@@ -32,19 +34,12 @@ class Centred(layers.Layer):
 
 
 def centred(model: keras.Model) -> keras.Model:
-    """A copy whose `Rescaling` layers with an offset are `Centred` layers of the same names; weights are copied."""
-    copies: list[tuple[layers.Layer, layers.Layer]] = []
+    """A copy whose `Rescaling` layers with an offset are `Centred` layers of the same names."""
+    return rebuilt(model, _replace, lambda layer: [])
 
-    def clone(operation: keras.Operation) -> keras.Operation:
-        if type(operation) is layers.Rescaling and np.any(operation.offset):
-            scale, offset = np.float64(operation.scale), np.float64(operation.offset)
-            return Centred((offset / scale).tolist(), scale.tolist(), name=operation.name)
-        copy = type(operation).from_config(operation.get_config())
-        if isinstance(operation, layers.Layer):
-            copies.append((operation, copy))
-        return copy
 
-    rewritten = keras.models.clone_model(model, clone_function=clone)
-    for source, copy in copies:
-        copy.set_weights(source.get_weights())
-    return rewritten
+def _replace(layer: keras.Operation) -> Centred | None:
+    if type(layer) is not layers.Rescaling or not np.any(layer.offset):
+        return None
+    scale, offset = np.float64(layer.scale), np.float64(layer.offset)
+    return Centred((offset / scale).tolist(), scale.tolist(), name=layer.name)

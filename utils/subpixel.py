@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
+from utils.rebuild import rebuilt
+
 # With many channels the extra multiplications (9 taps instead of 4) outweigh the faster kernel.
 MOST_FILTERS = 4
 
@@ -51,22 +53,14 @@ def sub_pixel(model: keras.Model) -> keras.Model:
     """
     if not any(_fits(layer) for layer in model.layers):
         return model
-    copies: list[tuple[layers.Layer, layers.Layer]] = []
 
-    def clone(operation: keras.Operation) -> keras.Operation:
-        if _fits(operation):
-            size = 2 * (operation.kernel_size[0] // 2) - 1
-            copy = SubPixel(operation.filters, size, operation.activation, name=operation.name)
-        else:
-            copy = type(operation).from_config(operation.get_config())
-        if isinstance(operation, layers.Layer):
-            copies.append((operation, copy))
-        return copy
+    def replace(layer: keras.Operation) -> SubPixel | None:
+        if not _fits(layer):
+            return None
+        size = 2 * (layer.kernel_size[0] // 2) - 1
+        return SubPixel(layer.filters, size, layer.activation, name=layer.name)
 
-    rewritten = keras.models.clone_model(model, clone_function=clone)
-    for source, copy in copies:
-        copy.set_weights(_weights(source) if isinstance(copy, SubPixel) else source.get_weights())
-    return rewritten
+    return rebuilt(model, replace, _weights)
 
 
 def _fits(layer: Any) -> bool:
