@@ -35,7 +35,9 @@ web/node_modules/.package-lock.json: web/package-lock.json
 tfjs: .venv-tfjs/.installed web/tfjs/node_modules/.package-lock.json
 
 .venv-tfjs/.installed: requirements-tfjs.txt
-	$(PYTHON) -m venv .venv-tfjs
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))' || \
+		{ echo "error: make tfjs needs Python 3.12 or older: make PYTHON=python3.12 tfjs" >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv-tfjs
 	.venv-tfjs/bin/python -m pip install -q --disable-pip-version-check -r requirements-tfjs.txt
 	@touch $@
 

@@ -142,7 +142,10 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     ``overrides`` say so (``training_heads=False``). Raises ValueError on any other file.
     """
     path = Path(path)
-    architecture = cards.read(path).get("architecture")
+    card = cards.read(path)
+    architecture = card.get("architecture")
+    if card.get("simulated"):
+        raise ValueError(f"{path} holds a training with --qat: open best.keras, or go on with --resume")
     if not isinstance(architecture, dict) or not architecture.get("name"):
         raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
     try:

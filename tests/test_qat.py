@@ -133,6 +133,30 @@ def test_a_network_spoilt_for_whole_numbers_learns_to_bear_them() -> None:
     assert after < 0.6 * before, (before, after)
 
 
+def test_pytorch_trains_the_ranges_too(command) -> None:
+    """Its own way through the graph must hand on that this is training."""
+    lines = """
+from utils import backend
+backend.choose()
+import numpy as np, models
+from utils import qat
+network = qat.simulated(models.create("mobilenetv2_fpn", (64, 64), alpha=0.35))
+pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+qat.look(network, [pixels / 2])
+ranges = qat._ranges(network)
+before = [float(layer.high) for layer in ranges]
+graph = backend.fast(models.logits(network))
+graph.compile("sgd", "mse", jit_compile=False)
+graph.train_on_batch(pixels, np.zeros((2, 64, 64, 1), np.float32))
+print(sum(float(layer.high) != high for layer, high in zip(ranges, before)), len(ranges))
+"""
+    pytest.importorskip("torch")
+    done = command("-c", lines, KERAS_BACKEND="torch")
+    assert done.returncode == 0, done.stderr
+    moved, count = map(int, done.stdout.split())
+    assert moved > 0.5 * count
+
+
 def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("--init", checkpoint, "--qat", "--batch", 4, "--out", run)
@@ -142,6 +166,7 @@ def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: P
     assert card["settings"]["qat"] is True
     assert card["settings"]["rate"] == 1e-4
     assert type(models.load(run / "best.keras").get_layer("logits")) is keras.layers.Conv2DTranspose
+    refused(command("eval.py", run / "last.keras", people), "holds a training with --qat")
     settings_file = run / "settings.json"
     settings_file.write_text(settings_file.read_text().replace('"epochs": 1', '"epochs": 2'))
     again = command("train.py", "--resume", run)
@@ -155,6 +180,8 @@ def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: P
 
 def test_what_cannot_be_is_one_line(command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
     refused(command("train.py", people, "--qat", "--out", tmp_path / "r"), "--init FILE")
+    words = ("--qat", "--init", checkpoint, "--model", "portrait_net", "--option", "edge_head=true")
+    refused(command("train.py", people, *words, "--out", tmp_path / "r"), "is a mobilenetv2_fpn")
     words = ("--qat", "--init", checkpoint, "--precision", "mixed", "--out", tmp_path / "r")
     refused(command("train.py", people, *words), "full precision")
     refused(command("export.py", checkpoint, "--formats", "tflite_qat"), "has not learnt", "--qat")

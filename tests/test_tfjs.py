@@ -28,7 +28,13 @@ def folder_of(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def installed() -> None:
     """TensorFlow.js as web/tfjs/package-lock.json says."""
-    subprocess.run(["make", "web/tfjs/node_modules/.package-lock.json"], cwd=ROOT, check=True)
+    subprocess.run(
+        ["make", "web/tfjs/node_modules/.package-lock.json"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
 
 
 @node

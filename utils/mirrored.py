@@ -17,16 +17,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+WRONG = "--distribute: TF_CONFIG names no cluster of workers alone with this one among them: see utils/distribution.py"
+
 
 def strategy() -> tf.distribute.Strategy:
     """All hosts of TF_CONFIG, else all GPUs of this one (without any: its logical processors). Raises ValueError."""
     if "TF_CONFIG" in os.environ:
         try:
-            json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                "--distribute: TF_CONFIG names no cluster of workers: see utils/distribution.py"
-            ) from error
+            config = json.loads(os.environ["TF_CONFIG"])
+            only, task = set(config["cluster"]) == {"worker"}, config["task"]
+            listed = config["cluster"]["worker"][int(task["index"])]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(WRONG) from error
+        if (
+            not only
+            or task["type"] != "worker"
+            or not isinstance(config["cluster"]["worker"], list)
+            or not listed
+        ):
+            raise ValueError(WRONG)
         return tf.distribute.MultiWorkerMirroredStrategy()
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in found])

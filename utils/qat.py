@@ -227,7 +227,7 @@ def _followers(network: keras.Model) -> dict[int, list[keras.Operation]]:
 
 def _needs_no_range(operation: keras.Operation, follows: dict[int, list[keras.Operation]]) -> bool:
     """Whether its result is never stored as it is, or has the range of what came in."""
-    if isinstance(operation, PASSING):
+    if isinstance(operation, PASSING) or operation.name == "logits":  # what the loss looks at
         return True
     after = follows.get(id(operation.output), [])
     return len(after) == 1 and isinstance(after[0], FUSED)

@@ -85,6 +85,9 @@ def _settle_qat(args: argparse.Namespace) -> None:
     """Whole numbers are played in full precision, at a low rate. Raises ValueError."""
     if not args.init:
         raise ValueError("--qat goes on with a trained network: pass it by --init FILE")
+    heads = [name for name in models.TRAINING_ONLY if options(args).get(name)]
+    if heads:
+        raise ValueError(f"--qat trains what is deployed: leave out --option {heads[0]}")
     if args.precision == "mixed":
         raise ValueError("--qat needs full precision: leave out --precision mixed")
     args.precision = "float32"
@@ -103,7 +106,11 @@ def open_network(
         return models.load(last, **options(args)), architecture
     if args.init:
         network = models.load(args.init, input_size=batches.size, channels=args.channels, **options(args))
-        return _simulated(network, batches) if args.qat else network, architecture
+        if args.qat:
+            return _simulated(network, batches), architecture
+        if cards.read(args.init).get("settings", {}).get("qat"):  # its norms only add: see utils/qat.py
+            encoders.revive_batch_norms(network, np.concatenate(_pictures(batches)))
+        return network, architecture
     network = models.create(args.model, batches.size, args.channels, args.encoder, **options(args))
     if args.encoder:
         _revive(network, batches, args.seed)

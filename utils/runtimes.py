@@ -91,16 +91,19 @@ class OpenVinoSegmenter(Segmenter):
         """Each core (or stream of a GPU) works on a picture of its own, which wastes less than all on one."""
         if self._queue is None:  # compiled anew, for throughput: many cameras want it, a single one never
             self._queue = self._make_queue()
-            self._queue.set_callback(self._note)
-        self._answers: dict[int, np.ndarray] = {}
+            self._queue.set_callback(_note)
+        answers: dict[int, np.ndarray] = {}
         for number, picture in enumerate(pixels):
-            self._queue.start_async([picture[None]], number)
+            self._queue.start_async([picture[None]], (answers, number))
         self._queue.wait_all()
-        return np.concatenate([self._answers[number] for number in range(len(pixels))])
+        several = [outputs.decode(answers[number], self._kind, self.size) for number in range(len(pixels))]
+        return np.concatenate(several)
 
-    def _note(self, request: Any, number: int) -> None:
-        answer = request.get_output_tensor(0).data.copy()
-        self._answers[number] = outputs.decode(answer, self._kind, self.size)
+
+def _note(request: Any, place: tuple[dict[int, np.ndarray], int]) -> None:
+    """Keep a request's answer. No method: the queue would hold its segmenter for good."""
+    answers, number = place
+    answers[number] = request.get_output_tensor(0).data.copy()
 
 
 class SavedModelSegmenter(Segmenter):

@@ -6,6 +6,7 @@ WASM backend that a browser would use.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ CONVERTER = ROOT / ".venv-tfjs" / "bin" / "tensorflowjs_converter"
 RUNNER = ROOT / "web" / "tfjs" / "run.mjs"
 MODEL = "model.json"  # what tells such a folder from a SavedModel
 REMEDY = "make tfjs"
+ENDED = "the Node.js process that runs the TensorFlow.js file has ended"
 
 
 def ready() -> bool:
@@ -65,8 +67,11 @@ class TfjsSegmenter(Segmenter):
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         answers = []
         for picture in pixels:
-            self._node.stdin.write(np.ascontiguousarray(picture, np.float32).tobytes())
-            self._node.stdin.flush()
+            try:
+                self._node.stdin.write(np.ascontiguousarray(picture, np.float32).tobytes())
+                self._node.stdin.flush()
+            except BrokenPipeError as error:
+                raise ValueError(ENDED) from error
             answers.append(outputs.decode(self._numbers(), self._kind, self.size))
         return np.concatenate(answers)
 
@@ -78,12 +83,13 @@ class TfjsSegmenter(Segmenter):
     def _read(self, size: int) -> bytes:
         data = self._node.stdout.read(size)
         if len(data) < size:
-            raise ValueError("the Node.js process that runs the TensorFlow.js file has ended")
+            raise ValueError(ENDED)
         return data
 
     def close(self) -> None:
         """End the process."""
-        self._node.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._node.stdin.close()
         self._node.wait()
         self._node.stdout.close()
 
@@ -94,4 +100,6 @@ class TfjsSegmenter(Segmenter):
 
 
 def _can_run() -> bool:
-    return shutil.which("node") is not None and (RUNNER.parent / "node_modules").is_dir()
+    return (
+        shutil.which("node") is not None and (RUNNER.parent / "node_modules" / ".package-lock.json").is_file()
+    )

@@ -59,7 +59,9 @@ def _own(operation: Any, node: Any, given: list[Tensor], training: bool) -> Tens
     """Any layer without a rule, run by Keras on [N, H, W, C] float32."""
     found = {id(a): b.permute(0, 2, 3, 1).float() for a, b in zip(node.input_tensors, given, strict=True)}
     arguments, keywords = _filled(node.arguments, found)
-    if isinstance(operation, layers.Dropout):
+    if (
+        isinstance(operation, layers.Dropout) or "training" in keywords
+    ):  # noted as it was when the graph was made
         keywords["training"] = training
     return operation(*arguments, **keywords).permute(0, 3, 1, 2)
 

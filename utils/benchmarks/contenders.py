@@ -96,6 +96,8 @@ def _package_files() -> list[Path]:
 def _file(path: Path, wanted: list[str]) -> Contender:
     """A model file on its own runtime, with what its card knows."""
     its = next((name for name, endings in RUNTIMES.items() if path.suffix in endings), None)
+    if (path / "model.json").is_file():
+        its = "TensorFlow.js"
     if wanted and its not in wanted:
         raise ValueError(
             f"{path}: runs on {its or 'nothing known'}, not on {', '.join(wanted)}: give the checkpoint"
