@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import models  # noqa: E402
 from models import card as cards  # noqa: E402
 from tests import portraits  # noqa: E402
 from tests.conftest import ROOT, refused  # noqa: E402
-from utils import exporting, formats, qat, segmenter  # noqa: E402
+from utils import encoders, exporting, formats, qat, recipe, segmenter  # noqa: E402
 from utils.fold import fold  # noqa: E402
 from utils.formats import Job  # noqa: E402
 from utils.segmenter import KerasSegmenter  # noqa: E402
@@ -133,6 +134,24 @@ def test_a_network_spoilt_for_whole_numbers_learns_to_bear_them() -> None:
     assert after < 0.6 * before, (before, after)
 
 
+def test_heads_that_only_training_has_are_refused() -> None:
+    args = Namespace(init="x.keras", precision="auto", rate=None, option=["edge_head=true"])
+    with pytest.raises(ValueError, match="leave out --option edge_head"):
+        recipe._settle_qat(args)
+
+
+def test_ordinary_training_can_go_on_from_it() -> None:
+    """Norms that only add would divide by each batch's deviation: they are given statistics first."""
+    network = models.load(ROOT / "checkpoints" / "live.keras", input_size=(96, 96))
+    pixels = KerasSegmenter(network, {}).prepare(FRAMES, [None] * len(FRAMES))[0]
+    expected = answers(network, pixels)
+    plain = models.create("mobilenetv2_fpn", (96, 96), decoder="light")
+    plain = qat.taken_out(qat.simulated(network), plain)
+    assert encoders.revive_batch_norms(plain, pixels) > 20
+    assert np.abs(answers(plain, pixels) - expected).max() < 1e-2
+    assert np.abs(np.asarray(plain(pixels, training=True)) - expected).mean() < 0.1
+
+
 def test_pytorch_trains_the_ranges_too(command) -> None:
     """Its own way through the graph must hand on that this is training."""
     lines = """
@@ -180,8 +199,6 @@ def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: P
 
 def test_what_cannot_be_is_one_line(command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
     refused(command("train.py", people, "--qat", "--out", tmp_path / "r"), "--init FILE")
-    words = ("--qat", "--init", checkpoint, "--model", "portrait_net", "--option", "edge_head=true")
-    refused(command("train.py", people, *words, "--out", tmp_path / "r"), "is a mobilenetv2_fpn")
     words = ("--qat", "--init", checkpoint, "--precision", "mixed", "--out", tmp_path / "r")
     refused(command("train.py", people, *words), "full precision")
     refused(command("export.py", checkpoint, "--formats", "tflite_qat"), "has not learnt", "--qat")
