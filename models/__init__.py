@@ -50,7 +50,7 @@ REGISTRY: dict[str, Entry] = {
     "pp_humanseg_v1_mobile": Entry((192, 192), 32),
     "pp_humanseg_v2_mobile": Entry((192, 192), 32, options=("training_heads",)),
     "pp_humanseg_v1_server": Entry((512, 512), 8),
-    "modnet": Entry((512, 512), 32, options=("prior", "branch"), encoder=True),
+    "modnet": Entry((512, 512), 32, options=("prior", "branch", "training_heads"), encoder=True),
 }
 
 # Options that add outputs for training; a network is deployed without them.
@@ -156,12 +156,12 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
             (architecture if key in ("input_size", "channels") else options)[key] = value
         name, channels = architecture["name"], architecture.get("channels", 3)
         size = tuple(architecture.get("input_size") or ()) or None
-        heads = {key: True for key in TRAINING_ONLY if (architecture.get("options") or {}).get(key)}
-        network = create(name, size, min(stored, channels), **{**options, **heads})
+        trained = {key: True for key in TRAINING_ONLY if (architecture.get("options") or {}).get(key)}
+        network = create(name, size, min(stored, channels), **{**options, **trained})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
     weighted(network, path)
-    if any(not options[key] for key in heads):
+    if any(not options[key] for key in trained):
         network = copied(network, create(name, size, min(stored, channels), **options))
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
@@ -190,19 +190,26 @@ def encoder_layers(network: keras.Model, name: str) -> tuple[str, ...]:
     return tuple(layer.name for layer in network.layers if layer.weights and layer.name.startswith(prefixes))
 
 
+def heads(network: keras.Model) -> tuple[str, ...]:
+    """Names of the heads that only training has, in the order of their channels in `logits`."""
+    names = sorted(layer.name for layer in network.layers if layer.name.endswith("_logits"))
+    return tuple(name.removesuffix("_logits") for name in names)
+
+
 def logits(network: keras.Model) -> keras.Model:
     """The same network ending in logits [N, H, W, 1], for losses; two classes become their difference.
 
-    With an edge head, the edge logits follow as a second channel; with training heads, theirs follow, two at least.
+    Those of `heads` follow as further channels.
     """
     import keras
 
-    heads = sorted(layer.name for layer in network.layers if layer.name.endswith("_logits"))
-    found = [network.get_layer(name).output for name in ("logits", *heads)]
+    found = [
+        network.get_layer(name).output for name in ("logits", *(f"{head}_logits" for head in heads(network)))
+    ]
     found = [head[..., 1:] - head[..., :1] if head.shape[-1] == 2 else head for head in found]
     return keras.Model(
         network.inputs[0],
-        keras.layers.Concatenate()(found) if heads else found[0],
+        keras.layers.Concatenate()(found) if len(found) > 1 else found[0],
         name=network.name,
     )
 

@@ -1,9 +1,9 @@
 """MODNet: a coarse matte from deep features, its edge from fine ones, and the two fused.
 
 Parameters of the matte alone, with batch-norm statistics: 6,511,409; with a prior 6,511,697, or 6,512,705 where the
-two fine branches see it too. Made for 512x512; any size divisible by 32. The heads that only training has in the
-paper (semantic, detail) are not here. Source: Ke et al., "MODNet: Real-Time Trimap-Free Portrait Matting via
-Objective Decomposition", AAAI 2022.
+two fine branches see it too; 10,498 more (10,786 with a prior everywhere) with the heads that only training has. Made for
+512x512; any size divisible by 32. Source: Ke et al., "MODNet: Real-Time Trimap-Free Portrait Matting via Objective
+Decomposition", AAAI 2022.
 """
 
 from __future__ import annotations
@@ -23,17 +23,25 @@ BRANCHES = ("all", "low")
 
 
 def build(
-    size: tuple[int, int], channels: int = 3, prior: str = "encoder", branch: str = "all"
+    size: tuple[int, int],
+    channels: int = 3,
+    prior: str = "encoder",
+    branch: str = "all",
+    training_heads: bool = False,
 ) -> keras.Model:
     """Pixels [N, H, W, channels] -> alpha [N, H, W, 1].
 
     prior: which parts see a fourth channel, the "encoder" or "everywhere". branch: "all", or "low" for the coarse
     branch alone, which gives its alpha at an eighth of the size: for simple scenes, with a third of the multiply-adds.
-    Raises ValueError on others.
+    training_heads: returns a list, the alpha, that of the detail head (right at the edge) and that of the semantic head
+    (what is right at a sixteenth of the size), for `utils.losses.HEADS` to teach; leave them out to deploy. Raises ValueError
+    on others, and on training heads of the low branch, which is a semantic head itself.
     """
     for name, value, known in (("prior", prior, PRIORS), ("branch", branch, BRANCHES)):
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown: choose {' or '.join(known)}")
+    if training_heads and branch == "low":
+        raise ValueError("training_heads belong to branch 'all'")
     inputs, image = blocks.pixels(size, channels, 1 / 127.5, -1.0)
     x = mobilenetv2.encoder(image, 1.0, epsilon=EPSILON)
     encoder = keras.Model(inputs, x)
@@ -45,11 +53,12 @@ def build(
     taps = [encoder.get_layer(name).output for name in ("expanded_conv_project_BN", "block_2_add")]
     views = pictures(image, size, prior == "everywhere")
     half = fine(*taps, low, views)
+    heads = training_outputs(low, half, views[1]) if training_heads else []
     x = ib_conv(blocks.upsample(low, name="fusion_up_8"), 32, "fusion_4", 5)
     x = ib_conv(join([blocks.upsample(x, name="fusion_up_4"), half], "fusion_2"), 32, "fusion_2", 3)
     x = join([blocks.upsample(x, name="fusion_up_2"), *views[1]], "matte")
-    logits = layers.Conv2D(1, 1, name="logits")(ib_conv(x, 16, "matte", 3))
-    return keras.Model(inputs, blocks.alpha(logits), name="modnet")
+    alpha = blocks.alpha(layers.Conv2D(1, 1, name="logits")(ib_conv(x, 16, "matte", 3)))
+    return keras.Model(inputs, [alpha, *heads] if heads else alpha, name="modnet")
 
 
 def load_encoder(network: keras.Model, weights: str | Path, **_: object) -> None:
@@ -108,6 +117,16 @@ def fine(
     for index, filters in enumerate((64, 32, 32, 32)):
         x = ib_conv(x, filters, f"high_2_{index}", 3)
     return x
+
+
+def training_outputs(low: KerasTensor, half: KerasTensor, whole: list[KerasTensor]) -> list[KerasTensor]:
+    """Alphas at full size of the detail head, and of the semantic head, each value 16 pixels wide and high."""
+    semantic = layers.Conv2D(1, 3, 2, padding="same", name="semantic")(low)
+    semantic = layers.UpSampling2D(16, interpolation="nearest", name="semantic_logits")(semantic)
+    x = ib_conv(join([blocks.upsample(half, name="detail_up_2"), *whole], "detail"), 32, "detail", 3)
+    detail = layers.Conv2D(1, 1, name="detail_logits")(x)
+    named = {"detail": detail, "semantic": semantic}
+    return [layers.Activation("sigmoid", name=f"{name}_alpha")(y) for name, y in named.items()]
 
 
 def ib_conv(x: KerasTensor, filters: int, name: str, kernel: int, stride: int = 1) -> KerasTensor:

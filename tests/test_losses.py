@@ -70,17 +70,55 @@ def test_edge_head_is_trained_on_the_band() -> None:
     truth = half()
     band = numbers(losses.boundary_band(truth))
     main = 20 * (truth - 0.5)
-    good = numbers(losses.SegmentationLoss().call(truth, np.concatenate([main, 20 * (band - 0.5)], -1)))
-    bad = numbers(losses.SegmentationLoss().call(truth, np.concatenate([main, -20 * (band - 0.5)], -1)))
+    loss = losses.SegmentationLoss(heads=("edge",))
+    good = numbers(loss.call(truth, np.concatenate([main, 20 * (band - 0.5)], -1)))
+    bad = numbers(loss.call(truth, np.concatenate([main, -20 * (band - 0.5)], -1)))
     assert good[0] + 1 < bad[0]
+
+
+def test_semantic_head_learns_what_is_left_at_a_sixteenth() -> None:
+    rng = np.random.default_rng(2)
+    cells = rng.random((1, 6, 6, 1)).astype(np.float32) * 0.8 + 0.1
+    whole = cells.repeat(16, 1).repeat(16, 2)
+    fine = whole + np.tile([[0.1, -0.1], [-0.1, 0.1]], (48, 48))[None, ..., None].astype(np.float32)
+    logits = np.log(whole / (1 - whole))
+    assert numbers(losses.semantic(fine, logits))[0] == pytest.approx(
+        0, abs=1e-6
+    )  # detail is not asked of it
+    wrong = np.clip(whole + 0.1, 0, 1)
+    expected = losses.DECOMPOSED * float(np.mean((wrong - whole) ** 2))
+    assert numbers(losses.semantic(wrong, logits))[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_detail_head_learns_nothing_away_from_the_boundary() -> None:
+    truth = half()
+    logits = 20 * (truth - 0.5)
+    far, near = logits.copy(), logits.copy()
+    far[:, :, 80:82] *= -1
+    near[:, :, 48:50] *= -1
+    right, elsewhere, edge = (float(numbers(losses.detail(truth, x))[0]) for x in (logits, far, near))
+    assert elsewhere == right < 0.01 < edge
 
 
 def test_heads_on_deeper_layers_learn_the_same() -> None:
     truth = half()
     logits = np.random.default_rng(1).normal(size=(1, 96, 96, 3)).astype(np.float32)
-    loss = losses.SegmentationLoss()
-    each = [numbers(loss.call(truth, logits[..., i : i + 1]))[0] for i in range(3)]
+    loss, one = losses.SegmentationLoss(heads=("head_0", "head_1")), losses.SegmentationLoss()
+    each = [numbers(one.call(truth, logits[..., i : i + 1]))[0] for i in range(3)]
     assert numbers(loss.call(truth, logits))[0] == pytest.approx(sum(each), rel=1e-5)
+
+
+def test_heads_of_modnet_add_what_they_learn() -> None:
+    truth = half()
+    logits = np.random.default_rng(1).normal(size=(1, 96, 96, 3)).astype(np.float32)
+    matte, detail, semantic = (logits[..., i : i + 1] for i in range(3))
+    found = numbers(losses.SegmentationLoss(heads=("detail", "semantic")).call(truth, logits))[0]
+    parts = (
+        losses.SegmentationLoss().call(truth, matte),
+        losses.detail(truth, detail),
+        losses.semantic(truth, semantic),
+    )
+    assert found == pytest.approx(sum(float(numbers(part)[0]) for part in parts), rel=1e-5)
 
 
 def test_band_is_a_square_maximum_filter() -> None:

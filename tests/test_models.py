@@ -81,6 +81,8 @@ CASES = [
     Case("modnet", 6_511_697, channels=4),
     Case("modnet", 6_512_705, channels=4, options={"prior": "everywhere"}),
     Case("modnet", options={"branch": "low"}),
+    Case("modnet", 6_521_907, 6_487_075, options={"training_heads": True}),
+    Case("modnet", 6_523_491, channels=4, options={"prior": "everywhere", "training_heads": True}),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_name = pytest.mark.parametrize("name", models.names())
@@ -407,7 +409,7 @@ def test_edge_head_is_left_behind(tmp_path: Path) -> None:
         np.testing.assert_array_equal(outputs(stripped, x)[0], outputs(trained, x)[0])
 
 
-@pytest.mark.parametrize("name", ["pp_humanseg_v2_lite", "pp_humanseg_v2_mobile"])
+@pytest.mark.parametrize("name", ["pp_humanseg_v2_lite", "pp_humanseg_v2_mobile", "modnet"])
 def test_training_heads_are_left_behind(name: str, tmp_path: Path) -> None:
     case = case_of(name, training_heads=True)
     trained = built(case)

@@ -239,7 +239,11 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
 
 @pytest.mark.parametrize(
     ("name", "option", "outputs"),
-    [("portrait_net", "edge_head", 2), ("pp_humanseg_v2_lite", "training_heads", 4)],
+    [
+        ("portrait_net", "edge_head", 2),
+        ("pp_humanseg_v2_lite", "training_heads", 4),
+        ("modnet", "training_heads", 3),
+    ],
 )
 def test_heads_train_and_stay_behind(
     command, people: Path, tmp_path: Path, name: str, option: str, outputs: int

@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "portrait_net": {"edge_head": False},
     "pp_humanseg_v2_lite": {"training_heads": False},
     "pp_humanseg_v2_mobile": {"training_heads": False},
+    "modnet": {"training_heads": False},
 }
 
 

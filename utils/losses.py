@@ -14,14 +14,16 @@ from keras import KerasTensor, ops
 from utils.connectivity import scl
 
 DEFAULT = "bce+dice+boundary"
+EDGE = 0.3  # weight of an edge head
+DECOMPOSED = 10.0  # weight of MODNet's two heads (Ke et al., "MODNet", AAAI 2022, has 1 and 10 beside a loss of another kind)
 Loss = Callable[[KerasTensor, KerasTensor], KerasTensor]
 
 
 class SegmentationLoss(keras.losses.Loss):
     """The sum of named losses, one value a picture.
 
-    `y_true` alpha 0..1 [N, H, W, 1]; `y_pred` logits [N, H, W, 1], or [N, H, W, 2] where the second
-    channel is an edge head's, trained on the same band, or more, of heads on deeper layers that each learn the same
+    `y_true` alpha 0..1 [N, H, W, 1]; `y_pred` logits [N, H, W, 1], followed by a channel for each of `heads` that
+    only training has: what one of a name in `HEADS` learns is said there, all others, on deeper layers, learn the same
     as the first (Lee et al., "Deeply-Supervised Nets", 2015). `terms`: weight by name, see `parse`. With the term
     "boundary", pixels within `boundary_band` of the true boundary count `1 + boundary` times in bce and focal. Band
     width: a 48th of the side, about the band that Boundary IoU looks at (Cheng et al., CVPR 2021).
@@ -34,19 +36,23 @@ class SegmentationLoss(keras.losses.Loss):
     def __init__(
         self,
         boundary: float = 3.0,
-        edge: float = 0.3,
         consistency: float = 0.0,
         terms: dict[str, float] | None = None,
+        heads: tuple[str, ...] = (),
     ) -> None:
         super().__init__(name="segmentation", reduction="sum_over_batch_size")
         self.terms = parse(DEFAULT) if terms is None else terms
         self.boundary = boundary * self.terms.get("boundary", 0.0)
-        self.edge, self.consistency = edge, consistency
+        self.consistency, self.heads = consistency, heads
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        if y_pred.shape[-1] > 2:
-            return sum(self.call(y_true, y_pred[..., i : i + 1]) for i in range(y_pred.shape[-1]))
-        logits = y_pred[..., :1]
+        total = self.main(y_true, y_pred[..., :1])
+        for channel, head in enumerate(self.heads, 1):
+            total += HEADS.get(head, self.main)(y_true, y_pred[..., channel : channel + 1])
+        return total
+
+    def main(self, y_true: KerasTensor, logits: KerasTensor) -> KerasTensor:
+        """The loss [N] of one channel of logits."""
         near = boundary_band(y_true)
         weight = 1.0 + self.boundary * near
         whole = ops.sum(weight, (1, 2, 3))
@@ -56,8 +62,6 @@ class SegmentationLoss(keras.losses.Loss):
                 total += share * (ops.sum(weight * PIXEL_LOSSES[name](y_true, logits), (1, 2, 3)) / whole)
             elif name in PICTURE_LOSSES:
                 total += share * PICTURE_LOSSES[name](y_true, logits)
-        if y_pred.shape[-1] == 2:
-            total += self.edge * ops.mean(bce(near, y_pred[..., 1:]), (1, 2, 3))
         if self.consistency:
             total += self.consistency * ops.sum(weight * divergence(twins(logits), logits), (1, 2, 3)) / whole
         return total
@@ -149,6 +153,22 @@ def jaccard_extension(errors: KerasTensor, truth: KerasTensor) -> KerasTensor:
     return ops.sum(errors * ops.stop_gradient(steps), axis=1)
 
 
+def edge(target: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    """What an edge head learns [N]: the band of the boundary (Zhang et al., "PortraitNet", 2019)."""
+    return EDGE * ops.mean(bce(boundary_band(target), logits), (1, 2, 3))
+
+
+def semantic(target: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    """What MODNet's semantic head learns [N]: alpha, without its detail, at a sixteenth of the size."""
+    coarse = [ops.average_pool(x, 16, padding="same") for x in (target, ops.sigmoid(logits))]
+    return DECOMPOSED * ops.mean((coarse[0] - coarse[1]) ** 2, (1, 2, 3))
+
+
+def detail(target: KerasTensor, logits: KerasTensor) -> KerasTensor:
+    """What MODNet's detail head learns [N]: alpha near the boundary, and nothing elsewhere."""
+    return DECOMPOSED * ops.mean(boundary_band(target) * ops.abs(target - ops.sigmoid(logits)), (1, 2, 3))
+
+
 def boundary_band(target: KerasTensor) -> KerasTensor:
     """1 near the boundary of an alpha [N, H, W, 1], 0 elsewhere, soft where the alpha is soft."""
     reach = max(1, target.shape[1] // 48)
@@ -183,3 +203,4 @@ def _of_alpha(loss: Loss) -> Loss:
 PIXEL_LOSSES: dict[str, Loss] = {"bce": bce, "focal": focal}
 PICTURE_LOSSES: dict[str, Loss] = {"dice": _of_alpha(dice), "lovasz": lovasz, "scl": _of_alpha(scl)}
 NAMES = ("bce", "dice", "boundary", "lovasz", "focal", "scl")
+HEADS: dict[str, Loss] = {"edge": edge, "semantic": semantic, "detail": detail}

@@ -87,7 +87,9 @@ class Trainer:
         self.network, self.timetable = network, timetable
         self.recipe = recipe = recipe or Recipe()
         self.graph = backend.fast(models.logits(network), recipe.precision)
-        self.loss = SegmentationLoss(recipe.boundary, consistency=recipe.consistency, terms=recipe.terms)
+        self.loss = SegmentationLoss(
+            recipe.boundary, recipe.consistency, recipe.terms, heads=models.heads(network)
+        )
         self.teaching = Teaching(network, recipe.teacher, recipe.teach, recipe.hold, recipe.precision)
         self.ema = EMA(network, recipe.ema)
         self.hardness: Hardness | None = None
