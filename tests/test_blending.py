@@ -127,12 +127,12 @@ def test_live_foreground_has_no_fringe() -> None:
     assert np.abs(cleaned[edge] - (210, 40, 40)).mean() < 0.3 * np.abs(frame[edge] - (210.0, 40, 40)).mean()
 
 
-def test_tiles_have_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_have_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, alpha = red_before_blue((181, 323))
     wall = np.random.default_rng(0).integers(0, 256, frame.shape).astype(np.uint8)
-    tiled = blending.over_live(frame, alpha, wall, 0.5)
-    monkeypatch.setattr(blending, "TILE", 10_000)
-    assert np.abs(tiled.astype(int) - blending.over_live(frame, alpha, wall, 0.5)).max() <= 1
+    strips = blending.over_live(frame, alpha, wall, 0.5)
+    monkeypatch.setattr(blending, "STRIP", 10_000)
+    assert np.abs(strips.astype(int) - blending.over_live(frame, alpha, wall, 0.5)).max() <= 1
 
 
 @pytest.mark.parametrize("wrap", [0.0, 0.6])

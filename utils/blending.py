@@ -5,7 +5,7 @@ Frames, foregrounds and backgrounds are uint8 RGB [H, W, 3] of one size, alphas 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from utils.synthetic import estimate_foreground, mean_near
 WORKING_SIZE = 640
 LIVE_SIZE = 128  # longer side on which live loops estimate what is smooth
 WRAP_WIDTH = 0.02
-TILE = 32  # pixels of half a frame that are corrected together
+STRIP = 32  # rows of half a frame that are worked on together
 ROWS = 512
 
 
@@ -70,19 +70,24 @@ def over_live(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray, wrap
         return result
     frame, alpha, background = frame[box], alpha[box], background[box]
     seen, thin = _live(frame, alpha)
-    change = _spread(alpha, _contrast(seen, thin), lambda a: a * (1 - a))
+    light = None
     if wrap:
         behind = _live(background, alpha)[0]
         mixed = over(seen, thin, behind).astype(np.float32)
         light = _wrapped(mixed, thin, behind, wrap, WRAP_WIDTH) - mixed
-        change += cv2.resize(light, change.shape[1::-1])
-    result[box] = _added(over(frame, alpha, background), change)
+    ours = over(frame, alpha, background)
+    for rows, change in _changes(alpha, _contrast(seen, thin), lambda a: a * (1 - a), light):
+        cv2.addWeighted(ours[rows], 1.0, change, 1.0, -128.0, dst=ours[rows])
+    result[box] = ours
     return result
 
 
 def foreground_live(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """`clean_foreground` for live loops, uint8 [H, W, 3]: F = I + (1 - a) (F - B), see `over_live`."""
-    return _added(frame.copy(), _spread(alpha, _contrast(*_live(frame, alpha)), lambda a: 1 - a))
+    result = frame.copy()
+    for rows, change in _changes(alpha, _contrast(*_live(frame, alpha)), lambda a: 1 - a):
+        cv2.addWeighted(result[rows], 1.0, change, 1.0, -128.0, dst=result[rows])
+    return result
 
 
 def _around(alpha: np.ndarray) -> tuple[slice, slice] | None:
@@ -103,37 +108,35 @@ def _live(picture: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _contrast(seen: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Nearby person's less nearby background's colour, float32 [h, w, 3]."""
     side = 2 * max(5, max(alpha.shape) // 20) + 1
-    colours = seen.astype(np.float32)
-    return mean_near(colours, alpha**3, side) - mean_near(colours, (1 - alpha) ** 3, side)
+    colours, rest = seen.astype(np.float32), 1 - alpha
+    return mean_near(colours, alpha * alpha * alpha, side) - mean_near(colours, rest * rest * rest, side)
 
 
-def _spread(
-    alpha: np.ndarray, contrast: np.ndarray, weight: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """The contrast at half the frame's size, by a function of the alpha there."""
+def _changes(
+    alpha: np.ndarray,
+    contrast: np.ndarray,
+    weight: Callable[[np.ndarray], np.ndarray],
+    light: np.ndarray | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Strips of rows, and what is added to each: the contrast by a function of alpha, and the light, as uint8 about 128.
+
+    At half size in 8 bits, which are fast to enlarge; strip by strip, so that all of it stays in the processor's cache,
+    with a row more on each side, so that strips have no seams.
+    """
     height, width = (-(-side // 2) for side in alpha.shape)
     share = weight(resize(alpha, height, width))
-    return cv2.multiply(cv2.resize(contrast, (width, height)), cv2.merge([share] * 3))
-
-
-def _added(picture: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """A change at half size, float32 -128..127, added to the picture in place, tile by tile where there is any.
-
-    In 8 bits about 128, which are fast to enlarge; with a pixel more on each side, so that tiles have no seams.
-    """
-    offset = cv2.add(change, (128.0,) * 3, dtype=cv2.CV_8U)
-    moved = cv2.inRange(offset, (128,) * 3, (128,) * 3) == 0
-    for top in range(0, offset.shape[0], TILE):
-        for left in range(0, offset.shape[1], TILE):
-            if not moved[top : top + TILE, left : left + TILE].any():
-                continue
-            y, x = max(0, top - 1), max(0, left - 1)
-            tile = cv2.resize(offset[y : top + TILE + 1, x : left + TILE + 1], None, fx=2, fy=2)
-            part = picture[2 * top : 2 * (top + TILE), 2 * left : 2 * (left + TILE)]
-            y, x = 2 * (top - y), 2 * (left - x)
-            tile = tile[y : y + part.shape[0], x : x + part.shape[1]]
-            cv2.addWeighted(part, 1.0, tile, 1.0, -128.0, dst=part)
-    return picture
+    contrast = cv2.resize(contrast, (width, height))
+    light = None if light is None else cv2.resize(light, (width, height))
+    for top in range(0, height, STRIP):
+        first = max(0, top - 1)
+        near = slice(first, top + STRIP + 1)
+        change = cv2.multiply(contrast[near], cv2.merge([share[near]] * 3))
+        if light is not None:
+            cv2.add(change, light[near], dst=change)
+        change = cv2.add(change, (128.0,) * 3, dtype=cv2.CV_8U)
+        change = cv2.resize(change, None, fx=2, fy=2)[2 * (top - first) :, : alpha.shape[1]]
+        rows = slice(2 * top, min(2 * (top + STRIP), len(alpha)))
+        yield rows, change[: rows.stop - rows.start]
 
 
 def tint(
@@ -252,8 +255,8 @@ def _wrapped(
     sigma = max(1.0, width * max(alpha.shape))
     rim = np.clip(alpha * (1 - _wide_blur(alpha, sigma)) * 2, 0, 1) * strength
     glow = _wide_blur(background.astype(np.float32), 2 * sigma)
-    screened = 255 - (255 - picture) * (255 - glow) / 255
-    return picture + (screened - picture) * rim[..., None]
+    # Screened, 255 - (255 - picture) (255 - glow) / 255 is this much lighter than the picture
+    return picture + glow * (1 - picture / 255) * rim[..., None]
 
 
 def _working_size(height: int, width: int) -> tuple[int, int]:

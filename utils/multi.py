@@ -224,7 +224,8 @@ class Batcher:
     """Runs batches through the network while the pictures of the batch before are finished beside it.
 
     `latency` has the milliseconds from a frame's coming to its picture, by the stream's name; `sizes` how many batches had
-    1, 2, ... frames.
+    1, 2, ... frames. `workers` threads finish pictures: half the cores, as threads above that wait for each other more than
+    they get done.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import functools
 import math
+import os
 import re
 import threading
 import time
@@ -32,6 +33,7 @@ from utils.viewer import Viewer
 SHOWS = ("composite", "masks", "both")
 LISTEN = 0.02  # seconds between two looks at the window
 START = 3.0  # seconds after which the tiled picture begins, whether a source gave a frame or none
+CORES = os.cpu_count() or 1
 WRAP = 0.3  # light of the background on the edge
 
 
@@ -82,6 +84,7 @@ class Loop:
         self._stack.callback(close_all, self.readers)
         for name, spec in zip(names(args.sources), args.sources, strict=True):
             source = open_source(spec, args.reconnect, args.camera_size)
+            source.decoders = 1 if len(args.sources) >= CORES else 0  # more threads only change places
             self.readers.append(Reader(name, source, self.news, keep, args.frames))
         self.backgrounds = [Background(args.background, args.fit) for _ in args.sources]
         if self.backgrounds[0].transparent:
@@ -96,7 +99,7 @@ class Loop:
             compose = functools.partial(self._compose, self.backgrounds[number])
             self.streams.append(Stream(reader, matting, compose, tile, sinks))
             self._stack.callback(self.streams[-1].close)
-        self.batcher = Batcher(self.network, self.streams, self.stages)
+        self.batcher = Batcher(self.network, self.streams, self.stages, max(1, CORES // 2))
         self._stack.callback(self.batcher.close)
 
     def _open_sinks(self, names: list[str]) -> None:

@@ -107,11 +107,9 @@ def guided(
     mean_guide, mean_alpha = mean(small), mean(alpha)
     slope = (mean(small * alpha) - mean_guide * mean_alpha) / (mean(small * small) - mean_guide**2 + epsilon)
     offset = mean(mean_alpha - slope * mean_guide)
-    guide *= cv2.resize(mean(slope), fine[::-1])
-    guide += cv2.resize(offset, fine[::-1])
-    if levels != (0.0, 1.0):
-        guide -= levels[0]
-        guide *= 1 / (levels[1] - levels[0])
+    stretch = np.float32(1 / (levels[1] - levels[0]))  # while it is small
+    guide *= cv2.resize(mean(slope) * stretch, fine[::-1])
+    guide += cv2.resize((offset - np.float32(levels[0])) * stretch, fine[::-1])
     return resize(np.clip(guide, 0, 1, out=guide), *frame.shape[:2])
 
 

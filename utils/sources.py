@@ -44,7 +44,8 @@ class Source:
 
     Attributes: `name`, `live` (frames may be dropped), `rate` in frames a second where known, `frames`, how
     many there are where known, `sound`, the file or Tap that has the sound, or None, `dropped`, `trouble`: why a
-    live source gives nothing now, else "", and `retries`, how often it was opened again.
+    live source gives nothing now, else "", and `retries`, how often it was opened again. Before iterating one may set
+    `decoders`, the threads that decode a file (0: what FFmpeg thinks best).
     """
 
     live = False
@@ -54,6 +55,7 @@ class Source:
     dropped = 0
     trouble = ""
     retries = 0
+    decoders = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -99,7 +101,7 @@ class VideoFile(Source):
         count = 0
         try:
             with reading(self.name), opened(self.name) as (container, stream):
-                stream.thread_type = "AUTO"
+                stream.thread_type, stream.thread_count = "AUTO", self.decoders
                 for frame in _decoded(container, stream, self.rate):
                     yield frame
                     count += 1

@@ -78,5 +78,7 @@ def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Ge
 def mean_near(values: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
     """Weighted mean of the `size` x `size` pixels around each."""
     border = cv2.BORDER_REPLICATE
-    total = cv2.blur(values * weight[..., None], (size, size), borderType=border)
-    return total / (cv2.blur(weight, (size, size), borderType=border)[..., None] + 1e-5)
+    wide = cv2.merge([weight] * 3)  # OpenCV multiplies alike shapes in a fraction of NumPy's time
+    total = cv2.blur(cv2.multiply(values, wide), (size, size), borderType=border)
+    amount = cv2.blur(weight, (size, size), borderType=border) + np.float32(1e-5)
+    return cv2.divide(total, cv2.merge([amount] * 3))
