@@ -10,8 +10,8 @@ so that a busy moment slows all of them alike; ratios are to the first peer, els
 the networks of the package mediapipe, or any published .tflite. --runtimes litert,onnx,openvino,saved_model,keras
 (or all) runs a checkpoint or a name, exported in float32, on each of them; an exported file runs on its own one.
 
---ops shows the time by type of operator instead, as a table and a picture; --feed DATASET times training steps, on
-real data and on one cached batch. `benchmark.py live` times the whole live loop against a plain one, `benchmark.py multi`
+--ops shows the time by type of operator instead, as a table and a picture; --feed DATASET times reading it, and training
+steps on it and on one cached batch. `benchmark.py live` times the whole live loop against a plain one, `benchmark.py multi`
 many sources at once (`multi FILE` with another network), `benchmark.py gpucom` seven toy networks: packed
 masks, channels and reshapes.
 """
@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
         help="time by type of operator instead, drawn to PICTURE, else operators.png",
     )
     parser.add_argument(
-        "--feed", metavar="DATASET", help="time training steps on it and on a cached batch instead"
+        "--feed", metavar="DATASET", help="time reading it, and training steps on it and on a cached batch, instead"
     )
     parser.add_argument(
         "--backgrounds", metavar="DIR", help="with --feed: composite on these, as train.py does"

@@ -109,7 +109,7 @@ def read_image(path: str | Path | Stored, at_least: int | None = None) -> np.nda
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")
             picture = Image.alpha_composite(white, picture)
-        return np.array(picture.convert("RGB"))
+        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def read_rgba(path: str | Path) -> np.ndarray:
@@ -160,18 +160,18 @@ def mask_values(picture: Image.Image) -> np.ndarray:
         top = 1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
         return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
     else:
-        values = np.asarray(picture.convert("L"))
+        values = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
     return unit(values)
 
 
 def unit(values: np.ndarray) -> np.ndarray:
     """A mask's uint8 as float32 in 0..1: 0/1, 0/255, soft, or labels 0, 1 and 255 ("ignore": not person)."""
-    if values.max(initial=0) == 1:
-        return values.astype(np.float32)
-    ones, tops = np.count_nonzero(values == 1), np.count_nonzero(values == 255)
-    # A stray 1 in a hard mask is no label, and a soft mask has other values as well.
-    if 20 * ones > tops and ones + tops == np.count_nonzero(values):
-        return (values == 1).astype(np.float32)
+    ones = np.count_nonzero(values == 1)
+    if ones:
+        tops, others = np.count_nonzero(values == 255), np.count_nonzero(values) - ones
+        # A stray 1 in a hard mask is no label, and a soft mask has other values as well.
+        if others == tops and 20 * ones > tops:
+            return (values == 1).astype(np.float32)
     return np.divide(values, np.float32(255), dtype=np.float32)
 
 
@@ -261,7 +261,8 @@ def _open(path: str | Path) -> Image.Image:
 def _load(path: str | Path, picture: Image.Image) -> Image.Image:
     try:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        turned = picture.getexif().get(ORIENTATION, 1) != 1  # asked first, as Pillow copies an upright picture too
+        return ImageOps.exif_transpose(picture) if turned else picture
     except Exception as error:  # truncated data surfaces as OSError, SyntaxError, struct.error ...
         raise ImageError(f"{path}: damaged or truncated picture") from error
 

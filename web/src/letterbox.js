@@ -58,6 +58,8 @@ export function resize(source, width, height, toWidth, toHeight, channels, strid
   const across = table(make, width, toWidth);
   const down = table(make, height, toHeight);
   const bytes = Kind === Uint8Array;
+  const whole = bytes && channels === 3 && stride === 4 && source.byteOffset % 4 === 0;
+  const words = whole ? new Uint32Array(source.buffer, source.byteOffset, width * height) : null;
   const length = toWidth * channels;
   const sum = new Float32Array(length);
   const rows = [new Float32Array(length), new Float32Array(length)];
@@ -68,7 +70,8 @@ export function resize(source, width, height, toWidth, toHeight, channels, strid
       const from = down.index[n];
       const slot = from & 1;
       if (held[slot] !== from) {
-        reduceRow(source, from * width * stride, across, rows[slot], toWidth, channels, stride);
+        if (words) reduceWords(words, from * width, across, rows[slot], toWidth);
+        else reduceRow(source, from * width * stride, across, rows[slot], toWidth, channels, stride);
         held[slot] = from;
       }
       const row = rows[slot];
@@ -80,6 +83,24 @@ export function resize(source, width, height, toWidth, toHeight, channels, strid
     else result.set(sum, start);
   }
   return result;
+}
+
+/** reduceRow of RGBA bytes read four at a time, in the order that all processors of browsers have them. */
+function reduceWords(words, start, { first, index, weight }, row, width) {
+  let n = 0;
+  for (let x = 0, to = 0; x < width; x++, to += 3) {
+    let red = 0, green = 0, blue = 0; // prettier-ignore
+    for (const last = first[x + 1]; n < last; n++) {
+      const word = words[start + index[n]];
+      const share = weight[n];
+      red += share * (word & 255);
+      green += share * ((word >> 8) & 255);
+      blue += share * ((word >> 16) & 255);
+    }
+    row[to] = red;
+    row[to + 1] = green;
+    row[to + 2] = blue;
+  }
 }
 
 function reduceRow(source, start, { first, index, weight }, row, width, channels, stride) {

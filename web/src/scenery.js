@@ -4,7 +4,8 @@
 import { blur } from "./box.js";
 import { resize } from "./letterbox.js";
 
-const SMALL = 160; // longer side on which the scene is blurred
+const BLURRED = [64, 160]; // least and most of the longer side on which the scene is blurred
+const FINE = 3; // pixels of sigma there: enough to be enlarged smoothly
 const LIVE = 128; // longer side on which the colours at the edge are found
 
 /** A Gaussian of `sigma` by three box filters; wide ones on a reduced picture, where they cost no more. */
@@ -53,7 +54,8 @@ function reduced(picture, alpha, width, height, longest) {
  * went into it. `strength` is the blur's sigma as a share of the longer side.
  */
 export function blurredScene(picture, alpha, width, height, strength = 0.03) {
-  const { colours, mask, wide, tall } = reduced(picture, alpha, width, height, SMALL);
+  const longest = Math.min(BLURRED[1], Math.max(BLURRED[0], Math.ceil(FINE / strength)));
+  const { colours, mask, wide, tall } = reduced(picture, alpha, width, height, longest);
   const sigma = Math.max(0.5, strength * Math.max(wide, tall));
   const grown = dilate(mask, wide, tall, Math.max(1, Math.round(sigma / 3)));
   const count = wide * tall;
