@@ -57,7 +57,9 @@ def arguments() -> argparse.Namespace:
         help="time by type of operator instead, drawn to PICTURE, else operators.png",
     )
     parser.add_argument(
-        "--feed", metavar="DATASET", help="time reading it, and training steps on it and on a cached batch, instead"
+        "--feed",
+        metavar="DATASET",
+        help="time reading it, and training steps on it and on a cached batch, instead",
     )
     parser.add_argument(
         "--backgrounds", metavar="DIR", help="with --feed: composite on these, as train.py does"

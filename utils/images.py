@@ -261,8 +261,9 @@ def _open(path: str | Path) -> Image.Image:
 def _load(path: str | Path, picture: Image.Image) -> Image.Image:
     try:
         picture.load()
-        turned = picture.getexif().get(ORIENTATION, 1) != 1  # asked first, as Pillow copies an upright picture too
-        return ImageOps.exif_transpose(picture) if turned else picture
+        if picture.getexif().get(ORIENTATION, 1) == 1:  # Pillow would copy it
+            return picture
+        return ImageOps.exif_transpose(picture)
     except Exception as error:  # truncated data surfaces as OSError, SyntaxError, struct.error ...
         raise ImageError(f"{path}: damaged or truncated picture") from error
 
