@@ -34,12 +34,8 @@ def batch_norm(x: KerasTensor, name: str | None = None, epsilon: float = 1e-3) -
 
 
 def instance_norm(x: KerasTensor, name: str | None = None, epsilon: float = 1e-5) -> KerasTensor:
-    """Each picture's channels to mean 0 and variance 1, nothing learnt; the same in training and use.
-
-    Source: Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016.
-    """
-    norm = layers.LayerNormalization(axis=(1, 2), epsilon=epsilon, center=False, scale=False, name=name)
-    return norm(x)
+    """`InstanceNorm` of [N, H, W, C]."""
+    return InstanceNorm(epsilon, name=name)(x)
 
 
 def alpha(logits: KerasTensor) -> KerasTensor:
@@ -117,6 +113,29 @@ def residual(x: KerasTensor, filters: int, name: str, bias: bool = False, match:
 def prelu(x: KerasTensor, name: str | None = None) -> KerasTensor:
     """ReLU with one learned slope per channel, whatever the picture's size."""
     return layers.PReLU(shared_axes=[1, 2], name=name)(x)
+
+
+@keras.saving.register_keras_serializable(package="portrait")
+class InstanceNorm(layers.Layer):
+    """Each picture's channels [N, H, W, C] to mean 0 and variance 1, nothing learnt; the same in training and use.
+
+    Keras' LayerNormalization over height and width does this too, but not on PyTorch.
+    Source: Ulyanov et al., "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **keywords: object) -> None:
+        super().__init__(**keywords)
+        self.epsilon = epsilon
+
+    def call(self, x: KerasTensor) -> KerasTensor:
+        """In float32 whatever the precision: squares of large features leave that of half."""
+        wide = ops.cast(x, "float32")
+        mean, variance = ops.moments(wide, (1, 2), keepdims=True)
+        return ops.cast((wide - mean) * ops.rsqrt(variance + self.epsilon), x.dtype)
+
+    def get_config(self) -> dict:
+        """What rebuilds this layer."""
+        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 @keras.saving.register_keras_serializable(package="portrait")

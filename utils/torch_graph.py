@@ -16,6 +16,8 @@ import torch
 from keras import layers
 from torch.nn import functional
 
+from models import blocks
+
 Tensor = torch.Tensor
 
 
@@ -147,6 +149,10 @@ def _batch_norm(layer: Any, node: Any, given: list[Tensor], training: bool) -> T
     )
 
 
+def _instance_norm(layer: Any, node: Any, given: list[Tensor], training: bool) -> Tensor:
+    return functional.instance_norm(given[0].float(), eps=layer.epsilon).to(given[0].dtype)
+
+
 def _relu(layer: Any, node: Any, given: list[Tensor], training: bool) -> Tensor:
     if layer.negative_slope or layer.threshold:
         return _own(layer, node, given, training)
@@ -190,6 +196,7 @@ RULES: dict[type, Rule] = {
     layers.SeparableConv2D: _separable,
     layers.Conv2DTranspose: _transposed,
     layers.BatchNormalization: _batch_norm,
+    blocks.InstanceNorm: _instance_norm,
     layers.ReLU: _relu,
     layers.PReLU: _prelu,
     layers.UpSampling2D: _upsampled,
