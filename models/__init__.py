@@ -138,7 +138,7 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     The network is rebuilt from its card and only numbers are read from the file, so code hidden in
     it (Lambda layers, pickles) is never run. ``overrides`` change the card's architecture: for
     instance ``input_size=(256, 256)`` or ``output_stride=8``. With ``channels=4`` a network of three
-    is given a fourth that it does not look at yet; heads that only training has are left out where
+    is given a fourth that it does not look at yet; heads that only training has are left out, or added new, where
     ``overrides`` say so (``training_heads=False``). Raises ValueError on any other file.
     """
     path = Path(path)
@@ -156,12 +156,12 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
             (architecture if key in ("input_size", "channels") else options)[key] = value
         name, channels = architecture["name"], architecture.get("channels", 3)
         size = tuple(architecture.get("input_size") or ()) or None
-        trained = {key: True for key in TRAINING_ONLY if (architecture.get("options") or {}).get(key)}
-        network = create(name, size, min(stored, channels), **{**options, **trained})
+        own = {key: bool((architecture.get("options") or {}).get(key)) for key in TRAINING_ONLY if key in options}
+        network = create(name, size, min(stored, channels), **{**options, **own})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
     weighted(network, path)
-    if any(not options[key] for key in trained):
+    if any(bool(options[key]) != has for key, has in own.items()):
         network = copied(network, create(name, size, min(stored, channels), **options))
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
@@ -229,10 +229,11 @@ def deployed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def copied(donor: keras.Model, network: keras.Model) -> keras.Model:
-    """`network` with the weights that `donor` has under the same names."""
+    """`network` with the weights that `donor` has under the same names; what it has not stays new."""
+    known = {layer.name: layer for layer in donor.layers}
     for layer in network.layers:
-        if layer.weights:
-            layer.set_weights(donor.get_layer(layer.name).get_weights())
+        if layer.weights and layer.name in known:
+            layer.set_weights(known[layer.name].get_weights())
     return network
 
 

@@ -426,6 +426,16 @@ def test_training_heads_are_left_behind(name: str, tmp_path: Path) -> None:
     assert models.without_heads(stripped, describe(case_of(name))["architecture"]) is stripped
 
 
+def test_training_heads_are_added_to_a_network_without(tmp_path: Path) -> None:
+    case = case_of("pp_humanseg_v2_lite", form="portrait")
+    network, path = built(case), tmp_path / "plain.keras"
+    models.save(network, path, describe(case))
+    x = pixels(1)
+    first, *heads = outputs(models.load(path, training_heads=True), x)
+    np.testing.assert_array_equal(first, outputs(network, x)[0])
+    assert len(heads) == 2
+
+
 def rewrite(source: Path, target: Path, **members: bytes) -> None:
     """Copy a .keras file with some of its members replaced."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
