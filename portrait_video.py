@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
         "--fit", default="cover", choices=("cover", "contain", "tile"), help="of a background"
     )
     parser.add_argument(
-        "--wrap", type=float, default=0.3, metavar="0..1", help="light of the background on the edge"
+        "--wrap", type=cli.share, default=0.3, metavar="0..1", help="light of the background on the edge"
     )
     parser.add_argument(
         "--vertical-screen", action="store_true", help="use the network's tall shape, whatever the video's"

@@ -105,11 +105,12 @@ def need_tensorrt(onnx: Path) -> None:
 
 
 def write_onnx(path: Path, job, source, photos: list[Path], force: bool) -> Path:
-    """The ONNX file that TensorRT reads; one of the same weights that is there already is kept."""
+    """The ONNX file that TensorRT reads; one of the same network that is there already is kept."""
     from models import card as cards
     from utils import exporting
 
-    if path.exists() and cards.read(path).get("weights") == source.card["weights"]:
+    same = ("weights", "architecture", "output_kind")
+    if path.exists() and not force and all(cards.read(path).get(k) == source.card.get(k) for k in same):
         print(f"{path.name}: is there already")
         return path
     exporting.check_free([path], force)

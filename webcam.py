@@ -27,14 +27,11 @@ def arguments() -> argparse.Namespace:
         "--fit", default="cover", choices=("cover", "contain", "tile"), help="of a background"
     )
     parser.add_argument(
-        "--wrap", type=float, default=0.3, metavar="0..1", help="light of the background on the edge"
+        "--wrap", type=cli.share, default=0.3, metavar="0..1", help="light of the background on the edge"
     )
     live.add_arguments(parser)
     live.add_network(parser)
-    args = parser.parse_args()
-    if not 0 <= args.wrap <= 1:
-        parser.error(f"--wrap {args.wrap}: give 0..1")
-    return args
+    return parser.parse_args()
 
 
 def main() -> int:

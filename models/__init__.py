@@ -156,7 +156,9 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
             (architecture if key in ("input_size", "channels") else options)[key] = value
         name, channels = architecture["name"], architecture.get("channels", 3)
         size = tuple(architecture.get("input_size") or ()) or None
-        own = {key: bool((architecture.get("options") or {}).get(key)) for key in TRAINING_ONLY if key in options}
+        own = {
+            key: bool((architecture.get("options") or {}).get(key)) for key in TRAINING_ONLY if key in options
+        }
         network = create(name, size, min(stored, channels), **{**options, **own})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error

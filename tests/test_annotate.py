@@ -246,6 +246,13 @@ def test_an_album_goes_on_at_the_first_photo_without_a_mask(photos: Path) -> Non
         again.mask(again.photos[0], (50, 72))
 
 
+def test_a_trace_is_not_kept_as_a_person(photos: Path) -> None:
+    album, matte = Album(photos), np.zeros((96, 72), np.uint8)
+    matte[:20, :20] = 1  # alone in a file it would be the label 1
+    album.save(album.photos[0], matte)
+    assert not album.mask(album.photos[0], (96, 72)).any()
+
+
 def test_rejected_photos_are_listed_and_come_back_with_their_masks(photos: Path) -> None:
     album = Album(photos)
     album.save(album.photos[0], np.full((96, 72), 7, np.uint8))

@@ -360,6 +360,19 @@ def test_of_two_copies_the_better_mask_stays(work: Path, examine: Callable, tmp_
     assert not photo(tmp_path / "out").exists()
 
 
+def test_of_three_copies_one_stays(work: Path, examine: Callable, tmp_path: Path) -> None:
+    for name, reach in (("train/q", 9), ("train/r", 0)):
+        shutil.copy(photo(work), photo(work, name))
+        shutil.copy(mask(work), mask(work, name))
+        if reach:
+            remask(work, lambda values, n=reach: cv2.dilate(values, np.ones((n, n), np.uint8)), name)
+    remask(work, lambda values: cv2.dilate(values, np.ones((25, 25), np.uint8)))
+    code, found = examine(work, "--fix", tmp_path / "out")
+    assert (code, found.keys()) == (1, {"copies"})
+    kept = [name for name in (P, "train/q", "train/r") if photo(tmp_path / "out", name).exists()]
+    assert kept == ["train/r"]
+
+
 def test_soft_masks_stay_soft(work: Path, examine: Callable, tmp_path: Path) -> None:
     remask(work, in_channels(0, 1, 0))
     examine(work, "--fix", tmp_path / "out")

@@ -310,7 +310,10 @@ def test_nothing_that_is_read_is_overwritten(command, film: Path, tmp_path: Path
     before = silent.read_bytes()
     refused(command("webcam.py", "--source", silent, "--out", silent, **HEADLESS), "overwrite")
     refused(command("webcam.py", silent, "--source", film, "--out", silent, **HEADLESS), "overwrite")
+    refused(command("segvideo.py", silent, "--source", film, "--out", silent, **HEADLESS), "overwrite")
     assert silent.read_bytes() == before
+    words = ("webcam.py", "--source", film, "--transparent", "--out", tmp_path / "a.jpg")
+    refused(command(*words, **HEADLESS), "a.jpg", ".png")
     refused(
         command("segvideo.py", "transparent", "--source", film, "--out", tmp_path / "x.mp4", **HEADLESS),
         "webcam.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -19,6 +20,8 @@ from tests import videos
 from tests.conftest import refused
 from tests.servers import PORT, closest, needs_nginx, needs_rtsp, serve_rtmp, ssim, start
 from tests.test_live import HEADLESS, person
+from utils import gstreamer
+from utils.sources import VideoError
 
 pytest_plugins = ["tests.servers"]
 pytestmark = pytest.mark.gui
@@ -261,9 +264,41 @@ def test_gstreamer_pipelines_in_and_out(command, films: list[Path], tmp_path: Pa
     failed = command(
         "multistream.py", wrong, "--reconnect", 1, "--per-stream-out", tmp_path / "x_{n}.mp4", **HEADLESS
     )
-    refused(failed, "nosuchelement")
+    refused(failed, 'no element "nosuchelement"')
     words = ("multistream.py", films[0], "--per-stream-out", "gst:appsrc ! nosuchelement")
-    refused(command(*words, **HEADLESS), "nosuchelement")
+    refused(command(*words, **HEADLESS), 'no element "nosuchelement"')
+
+
+@needs_rtsp
+@pytest.mark.parametrize(
+    ("pipeline", "why"),
+    [
+        ("filesrc location=/no/such.mp4 ! decodebin", "Resource not found"),
+        ("rtspsrc location=rtsp://127.0.0.1:9/x", "Could not open resource"),
+        ("videotestsrc num-buffers=3", "ended"),
+    ],
+)
+def test_a_pipeline_that_cannot_start_says_why_and_hangs_nobody(pipeline: str, why: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(VideoError, match=why):
+        list(gstreamer.frames(f"gst:{pipeline}"))
+    assert time.monotonic() - began < 15
+
+
+@needs_rtsp
+def test_warnings_that_nobody_reads_stop_no_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GST_DEBUG", "6")
+    assert len(list(itertools.islice(gstreamer.frames("gst:videotestsrc"), 60))) == 60
+
+
+@needs_rtsp
+def test_a_pipeline_that_crashes_is_no_success(tmp_path: Path) -> None:
+    sink = gstreamer.PipelineSink(f"gst:jpegenc ! avimux ! filesink location={tmp_path}/o.avi")
+    for number in range(5):
+        sink.write(np.zeros((48, 64, 3), np.uint8), number / 30)
+    sink._process.send_signal(signal.SIGSEGV)
+    with pytest.raises(VideoError, match="killed by signal 11"):
+        sink.close()
 
 
 @needs_rtsp

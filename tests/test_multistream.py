@@ -30,7 +30,7 @@ from utils.multi import Batcher, Reader, Stream, Taken, close_all, gather, state
 from utils.multi_loop import Loop, check_patterns, names
 from utils.pipeline import Matting, Stages
 from utils.segmenter import Look
-from utils.sources import Frame, Live, Source
+from utils.sources import Frame, Live, Source, VideoError
 from utils.temporal import Temporal
 from utils.tiles import Tiles
 
@@ -279,6 +279,28 @@ def test_a_slow_output_holds_nobody_up() -> None:
     assert slow.written + stream.unwritten == stream.rate.count
 
 
+def test_an_output_that_fails_leaves_none_open() -> None:
+    class Output:
+        name, whole, written, open = "o", False, 0, True
+
+        def __init__(self, fails: bool) -> None:
+            self.fails = fails
+
+        def close(self) -> None:
+            self.open = False
+            if self.fails:
+                raise VideoError("the server is gone")
+
+    readers, _ = readers_of(Live("c", at_rate(50)))
+    outputs = [Output(False), Output(True), Output(False)]
+    matting = Matting(Network(), Temporal("off"), Stages(), edges=False)
+    stream = Stream(readers[0], matting, lambda frame, alpha: frame.image, None, outputs)
+    close_all(readers)
+    with pytest.raises(VideoError, match="server is gone"):
+        stream.close()
+    assert not any(output.open for output in outputs)
+
+
 def test_a_network_with_priors_is_given_each_streams_own() -> None:
     network = Network()
     network.channels = 4
@@ -350,9 +372,10 @@ def test_sources_have_names_of_their_own_and_patterns_use_them() -> None:
         ["0", "a/clip.mp4", "b/clip.mp4", "rtsp://u:p@host:8554/front door", "gst:videotestsrc", "???"]
     )
     assert found == ["camera0", "clip", "clip_3", "front_door", "pipeline5", "source6"]
+    assert names(["x/clip_3.mp4", "a/clip.mp4", "b/clip.mp4"]) == ["clip_3", "clip", "clip_4"]
     check_patterns(["out_{name}.mp4", "rtmp://h/live/{n}"], 3)
     check_patterns(["out.mp4"], 1)
-    for pattern in ("out.mp4", "{nome}.mp4", "{0}.mp4", "{name"):
+    for pattern in ("out.mp4", "{nome}.mp4", "{0}.mp4", "{name", "{name.x}.mp4"):
         with pytest.raises(ValueError, match="per-stream-out"):
             check_patterns([pattern], 2)
 

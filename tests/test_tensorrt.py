@@ -118,6 +118,7 @@ def test_a_dry_run_needs_no_gpu(checkpoint: Path, command) -> None:
     words = ("tftrt_convert.py", checkpoint, "--out", checkpoint.parent / "dry", "--photos", 2)
     assert command(*words, "--dry-run").returncode == 0
     refused(command(*words, "--engine", "tftrt"), "2.17 was the last")
+    refused(command(*words, "--dry-run", "--size", "64x96"), "--force")  # what is there has another size
 
 
 def test_pictures_reach_the_calibrator_one_by_one(monkeypatch) -> None:

@@ -308,6 +308,9 @@ def test_server(address: str) -> None:
     for path in ("models/", "none.js", "../serve.py", "%2e%2e/serve.py"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(address + path)
+    with pytest.raises(urllib.error.HTTPError, match="404") as missing:
+        urllib.request.urlopen(address + "assets/none.js")
+    assert missing.value.headers["Cache-Control"] == "no-cache"
 
 
 def test_server_refusals(command: Command, built: Path, tmp_path: Path) -> None:

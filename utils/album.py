@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.files import write_text
-from utils.images import ImageError, read_mask, write_image
+from utils.images import ImageError, mask_to_uint8, read_mask, write_image
 from utils.layouts.base import by_stem
 
 
@@ -53,7 +53,7 @@ class Album:
 
     def save(self, photo: Path, matte: np.ndarray) -> None:
         """Keep a mask, uint8 [H, W]: whole or not at all. Raises OSError."""
-        write_image(self.mask_path(photo), matte)
+        write_image(self.mask_path(photo), mask_to_uint8(matte / 255))
 
     def reject(self, photo: Path) -> bool:
         """Reject a photo, or take it back; returns whether it is rejected now. Its mask goes along."""

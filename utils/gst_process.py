@@ -32,9 +32,26 @@ def source(pipeline: str) -> None:
     launched = Gst.parse_launch(
         f"{pipeline} ! videoconvert ! {RAW} ! appsink name=out max-buffers=2 drop=true sync=false"
     )
-    launched.set_state(Gst.State.PLAYING)
-    sink = launched.get_by_name("out")
-    while (sample := sink.emit("pull-sample")) is not None:
+    try:
+        started = launched.set_state(Gst.State.PLAYING)
+        if started == Gst.StateChangeReturn.FAILURE:
+            said(launched, Gst.SECOND)
+            raise RuntimeError("cannot be started")
+        send(launched, launched.get_by_name("out"))
+        said(launched)
+    finally:
+        launched.set_state(Gst.State.NULL)  # else GStreamer complains for pages
+
+
+def send(launched, sink) -> None:
+    """Pictures to standard output until there are no more; an error of the pipeline is a RuntimeError."""
+    while True:
+        sample = sink.emit("try-pull-sample", Gst.SECOND // 4)
+        if sample is None:  # over, broken, or only slow
+            if sink.get_property("eos"):
+                return
+            failed(launched.get_bus().pop_filtered(Gst.MessageType.ERROR))
+            continue
         shape = sample.get_caps().get_structure(0)
         height, width = shape.get_value("height"), shape.get_value("width")
         buffer = sample.get_buffer()
@@ -42,7 +59,6 @@ def source(pipeline: str) -> None:
         head = HEADER.pack(height, width, len(data) // height, buffer.pts / Gst.SECOND)
         sys.stdout.buffer.write(head + data)
         sys.stdout.buffer.flush()
-    said(launched)
 
 
 def sink(pipeline: str, rate: str) -> None:
@@ -71,6 +87,11 @@ def said(launched, wait: int = 0) -> None:
     kinds = Gst.MessageType.EOS | Gst.MessageType.ERROR
     message = launched.get_bus().timed_pop_filtered(wait, kinds)
     launched.set_state(Gst.State.NULL)
+    failed(message)
+
+
+def failed(message) -> None:
+    """Raise RuntimeError with the reason if the message is an error."""
     if message is not None and message.type == Gst.MessageType.ERROR:
         raise RuntimeError(message.parse_error()[0].message)
 
@@ -194,4 +215,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # the thread that waits for the end of standard input would not let Python end in peace

@@ -15,6 +15,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -47,17 +48,19 @@ def frames(spec: str) -> Iterator[np.ndarray]:
     if python is None:
         yield from _by_opencv(pipeline, spec)
         return
-    process = _started(python, "source", pipeline, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = Child(python, "source", pipeline, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         while len(head := process.stdout.read(HEADER.size)) == HEADER.size:
             height, width, row, _ = HEADER.unpack(head)
-            rows = np.frombuffer(process.stdout.read(height * row), np.uint8).reshape(height, row)
+            data = process.stdout.read(height * row)
+            if len(data) < height * row:
+                break
+            rows = np.frombuffer(data, np.uint8).reshape(height, row)
             yield np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
-        process.wait(ENDS)
-        raise VideoError(f"{spec}: {_last_words(process) or 'ended'}")
+        raise VideoError(f"{spec}: {process.last_words() or 'ended'}")
     finally:
         process.kill()
-        process.communicate()
+        process.ended()
 
 
 class PipelineSink(Sink):
@@ -68,6 +71,7 @@ class PipelineSink(Sink):
         self._rate = Fraction(rate or DEFAULT_RATE).limit_denominator(1001)
         self._pipeline = re.sub(r"^appsrc\b[^!]*!", "", spec.removeprefix("gst:")).strip()
         self._size: tuple[int, int] | None = None
+        self._failed = ""
         self._process: Any = None
         self._writer: Any = None  # OpenCV's
         self._python = python_with("Gst")
@@ -75,6 +79,8 @@ class PipelineSink(Sink):
             raise ValueError(f"{spec}: {NO_GSTREAMER}")
 
     def write(self, picture: np.ndarray, time: float) -> None:
+        if self._failed:
+            raise VideoError(self._failed)
         if self._size is None:
             self._size = picture.shape[:2]
             self._start(_even(picture))
@@ -88,7 +94,9 @@ class PipelineSink(Sink):
             try:
                 self._process.stdin.write(HEADER.pack(*picture.shape[:2], row, time) + rows.tobytes())
             except OSError as error:
-                raise VideoError(f"{self.name}: {_last_words(self._process) or 'ended'}") from error
+                process, self._process = self._process, None  # nothing is left to be finished
+                self._failed = f"{self.name}: {process.ended()}"
+                raise VideoError(self._failed) from error
         self.written += 1
 
     def close(self) -> None:
@@ -96,14 +104,12 @@ class PipelineSink(Sink):
             self._writer.release()
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-            _finish(process, self.name)
+            process.finish(self.name)
 
     def _start(self, picture: np.ndarray) -> None:
         if self._python is not None:
             rate = f"{self._rate.numerator}/{self._rate.denominator}"
-            self._process = _started(self._python, "sink", self._pipeline, rate, stdin=subprocess.PIPE)
+            self._process = Child(self._python, "sink", self._pipeline, rate, stdin=subprocess.PIPE)
             return
         import cv2
 
@@ -135,19 +141,15 @@ class ServeSink(StreamSink):
         if self._python is None:
             raise ValueError(f"--serve {address}: {NO_SERVER}")
         words = "serve", parts.hostname, str(parts.port or 554), parts.path
-        self._process = _started(self._python, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = Child(self._python, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if not self._process.stdout.readline():
-            reason = _last_words(self._process)
-            _let_go(self._process)
-            raise ValueError(f"--serve {address}: {reason or 'the server did not start'}")
+            raise ValueError(f"--serve {address}: {self._process.ended()}")
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-            _finish(self._process, self.name)
+            self._process.finish(self.name)
 
     def _open(self) -> tuple[Any, tuple[str, ...]]:
         import av
@@ -196,36 +198,47 @@ def _by_opencv(pipeline: str, spec: str) -> Iterator[np.ndarray]:
         capture.release()
 
 
-def _started(python: str, *words: str, **pipes: Any) -> subprocess.Popen:
-    """The process, deaf to Ctrl-C: it ends when its pipe is closed, after what was written is whole."""
-    command = [python, "-I", str(PROCESS), HEADER.format, *words]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, **pipes)
+class Child(subprocess.Popen):
+    """gst_process.py, deaf to Ctrl-C: it ends when its pipe is closed, after what was written is whole.
 
+    What it says goes to a file: through a pipe that nobody reads GStreamer's warnings would stop it.
+    """
 
-def _finish(process: subprocess.Popen, name: str) -> None:
-    try:
-        process.wait(ENDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    said = _last_words(process)
-    code = process.wait()
-    _let_go(process)
-    if code > 0:
-        raise VideoError(f"{name}: {said or 'failed'}")
+    def __init__(self, python: str, *words: str, **pipes: Any) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        command = [python, "-I", str(PROCESS), HEADER.format, *words]
+        super().__init__(command, stderr=self._said, start_new_session=True, **pipes)
 
+    def last_words(self) -> str:
+        """The last line that it said before it ended; "" if it does not end."""
+        try:
+            self.wait(ENDS)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
-def _last_words(process: subprocess.Popen) -> str:
-    """The last line a process wrote to standard error before it ended."""
-    try:
-        process.wait(ENDS)
-    except subprocess.TimeoutExpired:
-        return ""
-    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    def ended(self) -> str:
+        """Why it ended, after which it is let go."""
+        said = self.last_words()
+        self.kill()
+        code = self.wait()
+        for pipe in (self.stdin, self.stdout, self._said):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return said or (f"killed by signal {-code}" if code < 0 else "ended")
 
-
-def _let_go(process: subprocess.Popen) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+    def finish(self, name: str) -> None:
+        """Close its pipe and wait until it is done. Raises VideoError if it failed, or is not done in time."""
+        with contextlib.suppress(OSError):
+            self.stdin.close()
+        try:
+            code = self.wait(ENDS)
+        except subprocess.TimeoutExpired:
+            self.ended()
+            raise VideoError(f"{name}: did not finish within {ENDS:.0f} seconds") from None
+        reason = self.ended()
+        if code:
+            raise VideoError(f"{name}: {reason}")

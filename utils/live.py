@@ -326,7 +326,8 @@ class Loop:
         return viewer
 
     def _sink(self, name: str) -> Sink:
-        read = self.source.name, getattr(self.args, "background", None)
+        named = [getattr(self.args, name, None) for name in ("background", "plate")]
+        read = [self.source.name, *named, *getattr(self.args, "backgrounds", [])]
         sink = open_output(name, self.args, read, self.sinks, self.source, self.transparent)
         self._stack.callback(sink.close)
         return sink
@@ -414,7 +415,8 @@ class Loop:
         dropped = f", {self.source.dropped} dropped" if self.source.live else ""
         print(f"{self.shown} frames, {rate:.1f} frames/s{dropped}; ms p50/p95: {stages}")
         for sink in self.sinks:
-            print(f"wrote: {sink.name}")
+            if sink.written:
+                print(f"wrote: {sink.name}")
         if self.args.stats:
             facts = {"frames": self.shown, "frames_per_second": rate, "dropped": self.source.dropped}
             facts["milliseconds"] = {name: {"p50": p50, "p95": p95} for name, (p50, p95) in summary.items()}

@@ -9,6 +9,7 @@ written again, it waits until each is taken.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -206,13 +207,12 @@ class Stream:
 
     def close(self) -> None:
         """Finish its outputs."""
-        try:
-            if self._behind is not None:
-                self._behind.__exit__(None, None, None)
-        finally:
+        with contextlib.ExitStack() as stack:  # one that fails leaves none of the others open
             for sink in self.sinks:
                 sink.whole = self.reader.keep and self.reader.over and not self.reader.error
-                sink.close()
+                stack.callback(sink.close)
+            if self._behind is not None:
+                self._behind.__exit__(None, None, None)
 
     def _write(self, picture: np.ndarray, moment: float) -> None:
         with self.matting.stages("write"):

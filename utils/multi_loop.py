@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import itertools
 import math
 import os
 import re
@@ -62,7 +63,7 @@ class Loop:
         tiled = bool(window or whole or args.serve or args.tile)
         self.tiles = Tiles(len(args.sources), args.tile, args.cell) if tiled else None
         streams = any("://" in pattern for pattern in args.per_stream_out)
-        self.network = segmenter.open(args.model, args.threads)
+        self.network = segmenter.by_arguments(args)
         print(f"{Path(args.model).name}: {self.network}")
         self.network.warm_up()
         # Batches and pictures are made side by side: OpenCV's own threads would only stand in each other's way.
@@ -257,7 +258,8 @@ def names(specs: list[str]) -> list[str]:
         if spec.startswith("gst:"):
             stem = f"pipeline{number}"
         stem = re.sub(r"[^\w.-]+", "_", stem).strip("._") or f"source{number}"
-        found.append(stem if stem not in found else f"{stem}_{number}")
+        numbered = itertools.chain([stem], (f"{stem}_{n}" for n in itertools.count(number)))
+        found.append(next(name for name in numbered if name not in found))
     return found
 
 
@@ -266,7 +268,7 @@ def check_patterns(patterns: list[str], count: int) -> None:
     for pattern in patterns:
         try:
             different = pattern.format(name="a", n=1) != pattern.format(name="b", n=2)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"--per-stream-out {pattern}: knows {{name}} and {{n}} only") from error
         if count > 1 and not different:
             raise ValueError(

@@ -28,7 +28,7 @@ import numpy as np
 
 from utils import bulk, cli, segmenter, sheets, views
 from utils.files import write_json, write_text
-from utils.images import ImageError, read_image, read_mask, resize, to_uint8, write_image
+from utils.images import ImageError, mask_to_uint8, read_image, read_mask, resize, write_image
 from utils.layouts.base import by_stem
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "checkpoints" / "photo_int8.tflite"
@@ -69,7 +69,7 @@ def label(
     if found.person < views.FEWEST:
         row["note"] = "nobody found"
     if keeps(row, bar):
-        write_image(mask_path(out, photo), to_uint8(found.alpha))
+        write_image(mask_path(out, photo), mask_to_uint8(found.alpha))
         link(photo, out / "images" / photo.name)
     else:
         write_small(out, photo, found.alpha)
@@ -81,7 +81,7 @@ def write_small(out: Path, photo: Path, alpha: np.ndarray) -> None:
     """What the review sheet shows of a mask that is not kept."""
     scale = min(1.0, THUMBNAIL / max(alpha.shape))
     small = resize(alpha, *(max(1, round(side * scale)) for side in alpha.shape))
-    write_image(record(out, photo).with_suffix(".png"), to_uint8(small))
+    write_image(record(out, photo).with_suffix(".png"), mask_to_uint8(small))
 
 
 def keeps(row: dict[str, Any], bar: float) -> bool:

@@ -89,17 +89,26 @@ def make_plans(found: Listing, findings: list[Finding]) -> dict[int, Plan]:
     for record in found.records:
         foreign = id(record) in shared and owner.get(record.mask_digest) is not record
         plans[id(record)] = _plan(record, shared[id(record)].remark if foreign else "")
-    # Copies come last: one whose twin was left out is the only one there is.
+    # Copies come last: one whose twin was left out for another reason is the only one there is.
+    stands: dict[int, Record] = {}  # for a copy left out, the one that stays in its place
     for finding in findings:
         if finding.key not in ("copies", "copies_across", "leak"):
             continue
         for item in finding.items:
-            record, stays = item.records
-            if not plans[id(stays)].left_out and not plans[id(record)].left_out:
+            record, stays = (standing(record, stands) for record in item.records)
+            if record is not stays and not plans[id(stays)].left_out and not plans[id(record)].left_out:
                 loser = _worse_mask(record, stays) if finding.key == "copies" else record
                 winner = stays if loser is record else record
                 plans[id(loser)] = Plan(f"{finding.kind.title}: {winner.name} stays")
+                stands[id(loser)] = winner
     return plans
+
+
+def standing(record: Record, stands: dict[int, Record]) -> Record:
+    """The record, or the one that stays in its place."""
+    while id(record) in stands:
+        record = stands[id(record)]
+    return record
 
 
 def _plan(record: Record, shares_mask: str) -> Plan:

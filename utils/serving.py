@@ -2,7 +2,7 @@
 
     serve = tf.saved_model.load("live_saved_model").signatures
     serve["serving_default"](pixels=...)             # float32 [1, H, W, C] -> {"alpha": [1, H, W, 1]}
-    serve["pictures"](encoded=open("a.jpg").read())   # JPEG, PNG, BMP or GIF -> {"alpha": [h, w], the photo's own size}
+    serve["pictures"](encoded=open("a.jpg", "rb").read())   # JPEG, PNG, BMP or GIF -> {"alpha": [h, w], the photo's own size}
 
 The second letterboxes inside the graph as utils/images.py does. TensorFlow reads no EXIF: turn phone photos first.
 """

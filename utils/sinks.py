@@ -57,6 +57,9 @@ KEYFRAMES = 2.0  # seconds between whole pictures of a stream
 RETRY = 1.0  # seconds between two looks for a server that went away
 
 
+WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
+
+
 class Sink:
     """What all sinks share: `write` for each frame, `close` at the end (or use it in a `with`)."""
 
@@ -83,9 +86,11 @@ class Sink:
 
 
 class PictureSink(Sink):
-    """A single picture: the last frame written."""
+    """A single picture: the last frame written; with alpha where its format has that."""
 
-    transparent = True
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.transparent = Path(name).suffix.lower() in WITH_ALPHA
 
     def write(self, picture: np.ndarray, time: float) -> None:
         write_image(self.name, picture)
@@ -369,6 +374,8 @@ def open_sink(
         return StreamSink(text, rate, bitrate, reconnect, sound, keyframes)
     ending = Path(text).suffix.lower()
     if ending in EXTENSIONS:
+        if transparent and ending not in WITH_ALPHA:
+            raise ValueError(f"{text}: transparent pictures are written as {', '.join(WITH_ALPHA)}")
         return PictureSink(text)
     return VideoSink(text, rate, sound, transparent) if ending else FolderSink(text)
 

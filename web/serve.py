@@ -42,12 +42,18 @@ class Handler(SimpleHTTPRequestHandler):
         ".svg": "image/svg+xml",
     }
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self._found = code in (200, 304)
+        super().send_response(code, message)
+
     def end_headers(self) -> None:
         for name, value in HEADERS.items():
             self.send_header(name, value)
-        lasting = self.path.startswith(LASTING)
+        lasting = self._found and self.path.startswith(LASTING)
         self.send_header("Cache-Control", "max-age=31536000, immutable" if lasting else "no-cache")
         super().end_headers()
+
+    _found = False
 
     def list_directory(self, path: str) -> None:
         self.send_error(404)

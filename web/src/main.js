@@ -149,8 +149,10 @@ async function save() {
   }
 }
 
+let startsRecording = false; // while the browser asks for the microphone
+
 async function record() {
-  if (!player?.last) return;
+  if (!player?.last || startsRecording) return;
   try {
     if (recorder) {
       const finished = recorder;
@@ -159,6 +161,7 @@ async function record() {
       download(await finished.stop(), `${stem()}.${finished.extension}`);
       return ui.say("recording saved");
     }
+    startsRecording = true;
     recorder = await Recorder.start(canvas, settings.sound, broken);
     ui.showRecording(0);
     ui.say("recording");
@@ -166,6 +169,8 @@ async function record() {
     recorder = null;
     ui.showRecording(null);
     ui.complain(error.message);
+  } finally {
+    startsRecording = false;
   }
 }
 

@@ -40,12 +40,12 @@ export async function cameras() {
   return found.map(({ deviceId, label }, i) => ({ id: deviceId, label: label || `Camera ${i + 1}` }));
 }
 
-/** A camera's frames. `size` [width, height] is asked for, not promised. `ended` is called when it goes away. */
+/** A camera's frames. `size` [width, height] and the camera `id` are asked for, not promised: it may be gone. `ended` is called when it goes away. */
 export async function openCamera({ id, size, ended }) {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new SourceError("Browsers give the camera only to pages over HTTPS or from this machine: open http://localhost instead.");
   }
-  const video = { width: { ideal: size[0] }, height: { ideal: size[1] }, ...(id ? { deviceId: { exact: id } } : { facingMode: "user" }) };
+  const video = { width: { ideal: size[0] }, height: { ideal: size[1] }, ...(id ? { deviceId: { ideal: id } } : { facingMode: "user" }) };
   const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false }).catch((error) => {
     throw new SourceError(CAMERA_WORDS[error.name] ?? `The camera cannot be opened (${error.name}).`);
   });
