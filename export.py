@@ -195,7 +195,7 @@ def choose_photos(args: argparse.Namespace) -> tuple[list[Path], list[Path], lis
         return ranges, [pair.image for pair in held], [pair.mask for pair in held]
     if not args.calibration:
         print(
-            "note: without --calibration int8 learns its ranges from data/samples: give it photos of your own"
+            "note: without --calibration the sample pictures are compared, and set int8's ranges: give it photos of your own"
         )
     photos = exporting.choose_photos(args.calibration or exporting.SAMPLES, args.photos)
     if len(photos) < FEW:
