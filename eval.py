@@ -54,6 +54,8 @@ def main() -> int:
     clips = evaluation.find_clips(Path(args.dataset))
     if clips:
         return measure_clips(args, clips)
+    if args.temporal:
+        raise ValueError(f"--temporal steadies clips: {args.dataset} holds none")
     pairs = choose_pairs(args)
     network = segmenter.by_arguments(args)
     print(f"{Path(args.model).name}: {network}, {len(pairs)} photos")

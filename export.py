@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--truth", metavar="DATASET", help="compare on its validation photos, by IoU with its masks"
     )
+    cli.add_layout(parser.add_argument_group("how DATASET is read"))
     parser.add_argument("--force", action="store_true", help="write over files that are there already")
     parser.add_argument(
         "--output",
@@ -149,7 +150,9 @@ def target_paths(args: argparse.Namespace, names: list[str], network, number: in
 
 def check_output(output: str, names: list[str]) -> None:
     """Whole numbers of 8 bits cannot hold sixteen pixels. Raises ValueError."""
-    coarse = [name for name in names if "int" in name]
+    from utils import formats
+
+    coarse = [name for name in names if "int" in name or name in formats.BYTES]
     if output == "packed" and coarse:
         raise ValueError(f"--output packed needs floats: leave out {', '.join(coarse)}")
 
@@ -187,7 +190,9 @@ def choose_photos(args: argparse.Namespace) -> tuple[list[Path], list[Path], lis
     from utils import dataset, exporting
 
     if args.truth:
-        train, held = dataset.open_dataset(args.truth)
+        train, held = dataset.open_dataset(
+            args.truth, skip_unpaired=args.skip_unpaired, layout=args.layout, category=args.category
+        )
         held = exporting.spread(held, args.photos)
         ranges = exporting.spread([pair.image for pair in train], args.photos)
         if args.calibration:

@@ -59,11 +59,12 @@ def main() -> int:
     from utils.background import Background
 
     photos = find_photos(args.photos)
+    names = output_stems(photos)
+    spare(photos, names, args)
     background = Background(args.background, args.fit)
     network = segmenter.by_arguments(args)
     print(f"{Path(args.model).name}: {network}")
     network.warm_up()
-    names = output_stems(photos)
     stages: dict[str, float] = defaultdict(float)
     began = time.perf_counter()
     if args.ray:
@@ -155,6 +156,16 @@ def find_photos(arguments: list[str]) -> list[Path]:
     if not photos:
         raise ValueError(f"{', '.join(arguments)}: no photos there")
     return list(dict.fromkeys(photos))
+
+
+def spare(photos: list[Path], names: dict[Path, str], args: argparse.Namespace) -> None:
+    """Raise ValueError where a result would take the place of a photo."""
+    read = {photo.resolve() for photo in photos}
+    for name in names.values():
+        for kind in args.save:
+            result = Path(args.out) / f"{name}_{kind}.png"
+            if result.resolve() in read:
+                raise ValueError(f"{result} is one of the photos: give another --out")
 
 
 def output_stems(photos: list[Path]) -> dict[Path, str]:

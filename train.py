@@ -200,10 +200,7 @@ def main() -> int:
     run.finish()
     best = max(trainer.history, key=lambda row: row["score"])
     print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
-    print(
-        f"next: python eval.py {folder / 'best.keras'} {args.dataset}"
-        + f" --layout {args.layout}" * bool(args.layout)
-    )
+    print(" ".join(["next: python eval.py", str(folder / "best.keras"), args.dataset, *recipe.reading(args)]))
     return 0
 
 

@@ -105,6 +105,11 @@ def test_a_new_process_has_memory_of_its_own() -> None:
     del held
 
 
+def test_options_may_have_points(tmp_path: Path) -> None:
+    (made,) = contenders.open_all(["mobilenetv2_fpn:64x64:alpha=0.35"], [], tmp_path)
+    assert made.path.exists()
+
+
 def test_turns_are_even_and_mixed() -> None:
     calls: list[int] = []
     works = [lambda i=i: calls.append(i) for i in range(3)]

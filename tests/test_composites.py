@@ -128,7 +128,7 @@ def test_command_writes_a_dataset_that_eval_measures(command, tmp_path) -> None:
 def test_empty_folders_are_refused(command, tmp_path) -> None:
     (tmp_path / "none").mkdir()
     words = ("--cutouts", tmp_path / "none", "--backgrounds", tmp_path / "none")
-    refused(command("-m", "utils.composites", tmp_path / "drawn", *words), "must hold pictures")
+    refused(command("-m", "utils.composites", tmp_path / "drawn", *words), "holds no cut-outs")
 
 
 def test_people_of_a_dataset_with_everything(command, people, tmp_path) -> None:

@@ -329,16 +329,16 @@ def test_another_layout_is_judged_by_its_pictures(
     ]
     asked = []
 
-    def open_dataset(folder: Path, skip_unpaired: bool, layout: str) -> tuple[list, list]:
-        asked.append(layout)
-        return pairs[:-2], pairs[-2:]
+    def open_parts(folder: Path, skip_unpaired: bool, layout: str, category: str) -> dict[str, list]:
+        asked.append((layout, category))
+        return {"train": pairs[:-2], "val": pairs[-2:]}
 
-    monkeypatch.setattr(dataset, "open_dataset", open_dataset)
+    monkeypatch.setattr(dataset, "open_parts", open_parts)
     (tmp_path / "odd").mkdir()
     code, found = examine(
         tmp_path / "odd", "--layout", "npy", "--fix", tmp_path / "out", "--report", tmp_path / "r.html"
     )
-    assert (asked, code, found) == (["npy"], 1, {"inverted": {"train/n9"}})
+    assert (asked, code, found) == ([("npy", "person")], 1, {"inverted": {"train/n9"}})
     monkeypatch.undo()
     np.testing.assert_allclose(read_mask(tmp_path / "out/train/masks/n9.png"), 1 - drawn[9][1], atol=1 / 255)
     np.testing.assert_array_equal(read_image(tmp_path / "out/val/images/n22.png"), drawn[22][0])
@@ -378,6 +378,25 @@ def test_soft_masks_stay_soft(work: Path, examine: Callable, tmp_path: Path) -> 
     examine(work, "--fix", tmp_path / "out")
     values = np.unique(to_bytes(read_mask(mask(tmp_path / "out"))))
     assert len(values) > 10
+
+
+def test_parts_of_other_names_are_looked_at(work: Path, examine: Callable, tmp_path: Path) -> None:
+    """`valid` is val; a test folder of photos alone hides no fault of the others."""
+    (work / "val").rename(work / "valid")
+    copied("valid")(work)
+    shutil.copytree(work / "train" / "images", work / "test" / "images")
+    mask(work, "train/p_7").unlink()
+    code, found = examine(work, "--fix", tmp_path / "out")
+    assert (code, found) == (1, {"copies_across": {P}, "unpaired": {"train/images/p_7.jpg"}})
+    assert photo(tmp_path / "out", "val/q").exists()
+
+
+def test_an_unsplit_set_is_not_divided_to_be_examined(tmp_path: Path, examine: Callable) -> None:
+    for seed in range(3):
+        image, alpha = portraits.portrait(seed, *SIZE)
+        write_image(tmp_path / "cut" / f"{seed}.png", np.dstack([image, to_bytes(alpha)]))
+    code, found = examine(tmp_path / "cut")
+    assert not any("/" in name for names in found.values() for name in names), (code, found)
 
 
 class Page(HTMLParser):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import models
 from models import card as cards
 from tests import portraits
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 from tests.test_export import SIZE, lively_network, run_here
 from utils import bitpack, fastest, formats, outputs, segmenter
 from utils.images import write_image
@@ -143,6 +143,26 @@ def test_all_patterns_of_sixteen_bits_in_the_graph() -> None:
 def test_softmax_of_two_logits_is_the_sigmoid_of_their_difference(a: float, b: float) -> None:
     found = outputs.decode(np.array([[[[a, b]]]], np.float32), "softmax_last", (1, 1))
     assert found[0, 0, 0, 0] == pytest.approx(1 / (1 + np.exp(a - b)), abs=1e-5)
+
+
+def test_siblings_give_the_same_kind_of_output(folder: Path) -> None:
+    path, other = folder / "out" / "portrait_dynamic.tflite", folder / "out" / "other.tflite"
+    card = cards.read(path)
+    for kind, stands in (("argmax", False), ("alpha", True)):
+        other.write_bytes(path.read_bytes())
+        cards.attach(other, {**card, "output_kind": kind})
+        assert (other in fastest.siblings(path)) == stands
+        other.unlink()
+
+
+def test_a_checkpoint_and_its_exports_stand_for_each_other() -> None:
+    live = ROOT / "checkpoints"
+    assert {file.name for file in fastest.siblings(live / "live.keras")} == {
+        "live.keras",
+        "live_float32.tflite",
+        "live_int8.tflite",
+    }
+    assert fastest.choose(live / "live_float32.tflite", "keras", 1).name == "live.keras"
 
 
 def test_the_fastest_is_found_once_and_remembered(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -96,6 +96,8 @@ def test_labels_by_number(tmp_path: Path) -> None:
     ):
         assert np.array_equal(remask(made, person=[15]), labels == 15)
     assert np.array_equal(remask(path, person=[2, 15]), np.isin(labels, (2, 15)))
+    one = save(tmp_path / "one.png", np.where(HARD == 1, np.uint8(15), np.uint8(0)), palette=PALETTE)
+    assert np.array_equal(remask(one), HARD)  # whatever colour the palette has for 15
     colours = save(tmp_path / "c.png", np.dstack([labels, labels // 2, labels]))
     with pytest.raises(ImageError, match="not of label numbers"):
         remask(colours, person=[15])

@@ -163,6 +163,14 @@ def test_photos_of_one_name_do_not_overwrite_each_other(command, tmp_path: Path)
     assert len(list((tmp_path / "o").iterdir())) == 2
 
 
+def test_no_photo_is_overwritten_by_a_result(command, tmp_path: Path) -> None:
+    for name in ("a.jpg", "a_alpha.png"):
+        shutil.copy(ROOT / "data/samples/astronaut.jpg", tmp_path / name)
+    before = (tmp_path / "a_alpha.png").read_bytes()
+    refused(command("test.py", tmp_path, "--save", "alpha", "--out", tmp_path), "a_alpha.png", "--out")
+    assert (tmp_path / "a_alpha.png").read_bytes() == before
+
+
 def test_bad_usage_is_one_line(command, tmp_path: Path) -> None:
     photo = SAMPLES / "astronaut.jpg"
     refused(command("test.py", tmp_path / "none.jpg"), "no such photo")

@@ -10,7 +10,6 @@ generator passed in: same seed, same result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -175,14 +174,15 @@ def _about_middle(size: tuple[int, int], angle: float = 0.0, zoom: float = 1.0) 
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument("dataset", help="folder with images and masks, or train/ and val/")
-    parser.add_argument("--out", type=Path, default=Path("augment.jpg"), help="the sheet, .jpg or .png")
+    parser.add_argument("--out", type=cli.file(".jpg", ".png"), default="augment.jpg", help="the sheet")
     parser.add_argument("--photos", type=cli.positive, default=4, help="photos to show, spread over the set")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    cli.add_layout(parser)
     args = parser.parse_args()
     from utils import dataset
     from utils.images import write_image
 
-    pairs = dataset.open_dataset(args.dataset, skip_unpaired=True)[0]
+    pairs = dataset.training_pairs(args.dataset, True, 1.0, args.layout, args.category)
     chosen = [pairs[int(place)] for place in np.linspace(0, len(pairs) - 1, min(args.photos, len(pairs)))]
     write_image(args.out, sheet(chosen, args.seed))
     print(f"written: {args.out} ({len(chosen)} photos)")

@@ -35,11 +35,12 @@ def main() -> int:
         "--photos", type=cli.positive, default=4000, help="the network looks at so many at most"
     )
     parser.add_argument("--layout", metavar="NAME", help="how DATASET is laid out, where that is not clear")
+    parser.add_argument("--category", default="person", help="the class that counts where there are several")
     args = parser.parse_args()
     if args.fix:
         repair.check_target(args.fix, args.dataset)
     began = time.perf_counter()
-    found = survey.listing(args.dataset, args.layout)
+    found = survey.listing(args.dataset, args.layout, args.category)
     network = None if args.no_network else segmenter.open(args.model)
     survey.survey(found.records, network, args.photos)
     findings = faults.find(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import clips, metrics
+from utils import clips, layouts, metrics
 from utils.cli import progress
 from utils.clips import Moment
 from utils.dataset import Pair
@@ -50,6 +50,9 @@ def mean(rows: list[dict]) -> dict[str, float]:
 
 def find_clips(path: Path) -> list[Path]:
     """Videos and clip folders (`utils/clips.py`) that `path` is or holds; none if it is a dataset."""
+    # Pairs of videos are clips as well; any other dataset may have a video lying beside it.
+    if path.is_dir() and set(layouts.seen_in(path)) - {"videos"}:
+        return []
     return list_videos(path) + (clips.list_clips(path) if path.is_dir() else [])
 
 

@@ -7,11 +7,13 @@ Files of the same weights lie beside each other after `export.py --formats all`;
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +40,7 @@ def choose(path: str | Path, runtime: str, threads: int, device: str = "auto") -
     path = Path(path)
     if runtime == "file":
         return path
-    found = siblings(path)
+    found = siblings(path, runtime == "keras")
     if runtime != "auto":
         found = [file for file in found if file.suffix in RUNTIMES[runtime]]
         if not found:
@@ -51,25 +53,34 @@ def choose(path: str | Path, runtime: str, threads: int, device: str = "auto") -
     return fastest(found, threads, device) if len(found) > 1 else (found or [path])[0]
 
 
-def siblings(path: Path) -> list[Path]:
-    """Model files beside `path` of the same weights and input size, itself among them."""
-    card = cards.read(path)
+def siblings(path: Path, checkpoints: bool = False) -> list[Path]:
+    """Model files beside `path` of the same weights, input size and output, itself among them.
+
+    Checkpoints, which must be loaded to know their weights, only where asked for.
+    """
+    card = card_of(path)
     found = []
     for file in sorted(path.parent.iterdir()):
         if file == path:
             found.append(file)
-        elif (file / "model.json").is_file():  # TensorFlow.js is for browsers
+        elif (file / "model.json").is_file() or (
+            file.suffix in RUNTIMES["keras"] and not checkpoints
+        ):  # TensorFlow.js is for browsers
             continue
         elif any(file.suffix in endings for endings in RUNTIMES.values()) and card.get("weights"):
-            try:
-                other = cards.read(file)
-            except (ValueError, FileNotFoundError):
-                continue
-            if all(other.get(key) == card.get(key) for key in ("weights", "closer", "mirror")) and _size(
-                other
-            ) == _size(card):
-                found.append(file)
+            with contextlib.suppress(ValueError, OSError, ImportError):
+                if _facts(card_of(file)) == _facts(card):
+                    found.append(file)
     return found
+
+
+def card_of(file: Path) -> dict[str, Any]:
+    """A file's card; a checkpoint's with the fingerprint of its weights, as its exports have it."""
+    if file.suffix in RUNTIMES["keras"]:
+        from utils import exporting
+
+        return exporting.load(file)[1]
+    return cards.read(file)
 
 
 def fastest(files: list[Path], threads: int, device: str) -> Path:
@@ -139,5 +150,8 @@ def _remember(key: str, best: Path, cache: dict[str, str]) -> None:
         print(f"note: {cache_file()}: {error.strerror}")
 
 
-def _size(card: dict) -> object:
-    return (card.get("architecture") or {}).get("input_size")
+def _facts(card: dict[str, Any]) -> tuple:
+    """What files that may stand for each other have in common."""
+    size = (card.get("architecture") or {}).get("input_size")
+    own = (card.get("weights"), bool(card.get("closer")), bool(card.get("mirror")))
+    return (*own, card.get("output_kind") or "alpha", tuple(size or ()))

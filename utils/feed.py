@@ -21,7 +21,7 @@ import numpy as np
 
 from utils import augment, synthetic
 from utils.dataset import Pair
-from utils.images import letterbox, read_image, read_mask, read_rgba, resize
+from utils.images import ImageError, letterbox, read_image, read_mask, read_rgba, resize
 
 AHEAD = 4
 
@@ -199,6 +199,8 @@ def _read(source: Pair | Path, at_least: int) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 and alpha 0..1 of a pair, or of an RGBA cut-out."""
     if isinstance(source, Path):
         rgba = read_rgba(source)
+        if rgba[..., 3].min() == 255:
+            raise ImageError(f"{source}: has no transparent part, so it is no cut-out")
         return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].astype(np.float32) / 255
     image = read_image(source.image, at_least)
     alpha = read_mask(source.mask)

@@ -68,7 +68,10 @@ def find_cutouts(folder: str | Path) -> list[Path | Pair]:
         return dataset.find_pairs(folder / "train", skip_unpaired=True)
     if (folder / "images").is_dir():
         return dataset.find_pairs(folder, skip_unpaired=True)
-    return list_images(folder)
+    found = list_images(folder)
+    if not found:
+        raise dataset.DatasetError(f"{folder}: holds no cut-outs: give RGBA pictures, or images and masks")
+    return found
 
 
 class Foregrounds:

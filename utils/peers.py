@@ -63,7 +63,7 @@ def main() -> int:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         target = prepare(path, args.folder)
-        print(f"written: {target} ({cards.read(target)['output_kind']})")
+        print(f"written: {target} ({cards.read(target).get('output_kind', 'alpha')})")
     return 0
 
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from utils import dataset
 from utils.dataset import DatasetError
 from utils.images import list_images
-
-PARTS = ("train", "val", "test")
+from utils.layouts.base import PARTS
 
 
 class Photo(NamedTuple):

@@ -14,6 +14,7 @@ from models import card as cards
 from utils import dataset, distribution, encoders, evaluation, losses, qat
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
+from utils.foregrounds import find_cutouts
 from utils.images import list_images
 from utils.schedules import Timetable
 from utils.training import Recipe, Trainer
@@ -49,14 +50,25 @@ def open_data(
         raise ValueError(f"{args.backgrounds}: holds no pictures")
     cutouts: list[Pair | Path] = []
     for folder in args.cutouts:
-        paired = (Path(folder) / "images").is_dir()
-        cutouts += dataset.find_pairs(folder, args.skip_unpaired) if paired else list_images(folder)
+        cutouts += find_cutouts(folder)
     if cutouts and not backgrounds:
         raise ValueError("--cutouts need --backgrounds to be placed on")
     mix = Mix(True, backgrounds, cutouts, args.composite, twins=args.consistency > 0)
     batch = args.batch * part[1]
     batches = Batches(train, tuple(args.size), batch, args.channels, mix, args.seed, args.hard, part)
     return train, validation, batches
+
+
+def reading(args: argparse.Namespace) -> list[str]:
+    """The words by which another script reads the same photos, divided in the same way."""
+    usual = {"layout": None, "category": "person", "val_split": 0.1, "seed": 0}
+    words = [
+        word
+        for name, value in usual.items()
+        if getattr(args, name) != value
+        for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))
+    ]
+    return [*words, "--skip-unpaired"] if args.skip_unpaired else words
 
 
 def settle(args: argparse.Namespace, init: str | None) -> None:

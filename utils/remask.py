@@ -67,6 +67,8 @@ def _from_palette(path: str | Path, picture: Image.Image) -> np.ndarray:
     if len(used) > 2 and np.ptp(colours.astype(int), axis=2).max() > 8:
         labels = ", ".join(map(str, used[:12])) + (", ..." if len(used) > 12 else "")
         raise ImageError(f"{path}: is a map of the labels {labels}: say which are the person, as --person 15")
+    if len(used) == 2 and used[0] == 0 and np.ptp(colours.astype(int), axis=2).max() > 8:
+        return (indices == used[1]).astype(np.float32)  # one label, whatever colour it is painted in
     return _unit(colours.max(2))
 
 

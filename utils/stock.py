@@ -48,8 +48,8 @@ class Stock:
         self.foregrounds = Foregrounds(find_cutouts(args.cutouts), args.cache)
         self.walls = list_images(args.backgrounds)
         self.objects = list_images(args.objects) if args.objects else self.walls
-        if not self.foregrounds.sources or not self.walls or not self.objects:
-            raise ValueError("--cutouts, --backgrounds and --objects must hold pictures")
+        if not self.walls or not self.objects:
+            raise ValueError("--backgrounds and --objects must hold pictures")
         self.match, self.most = args.match, args.clutter
 
     def people(self, count: int, rng: np.random.Generator) -> list[Person]:

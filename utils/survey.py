@@ -30,9 +30,9 @@ from utils.images import (
     to_uint8,
     turn,
 )
+from utils.layouts.base import part_folders
 from utils.segmenter import Segmenter
 
-PARTS = ("train", "val", "test")
 SIDE = 256  # what masks are judged at: the network sees no more
 SOFT = 0.001  # share of values between that makes a mask a soft one
 SURE = 0.7  # IoU with the network that makes it a witness
@@ -80,20 +80,20 @@ class Listing:
     twice: list[tuple[str, Path]] = field(default_factory=list)
 
 
-def listing(folder: str | Path, layout: str | None = None) -> Listing:
-    """Pairs and leftovers of a dataset folder. Raises FileNotFoundError, DatasetError."""
+def listing(folder: str | Path, layout: str | None = None, category: str = "person") -> Listing:
+    """Pairs and leftovers of a dataset folder, by part as they lie. Raises FileNotFoundError, DatasetError."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such dataset folder")
-    parts = {name: folder / name for name in PARTS if (folder / name).is_dir()} or {"": folder}
+    places = {part: place for place, part in part_folders(folder)}
+    # Pictures to test on often have no masks; a train or val folder without them is a fault.
+    parts = {part: place for part, place in places.items() if part != "test" or _masks(place)} or {"": folder}
     found = Listing()
     plain = not layout and all((place / "images").is_dir() and _masks(place) for place in parts.values())
     for part, place in parts.items() if plain else ():
         _list_part(found, part, place)
     if not plain:
-        chosen = {"layout": layout} if layout else {}
-        train, val = dataset.open_dataset(folder, skip_unpaired=True, **chosen)
-        for part, pairs in (("train", train), ("val", val)):
+        for part, pairs in dataset.open_parts(folder, True, layout, category).items():
             found.records += [Record(part, pair.stem, pair.image, pair.mask) for pair in pairs]
     if not found.records:
         raise DatasetError(f"{folder}: holds no photo with a mask of the same name")

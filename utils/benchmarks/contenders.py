@@ -58,7 +58,7 @@ def open_all(names: list[str], wanted: list[str], folder: Path) -> list[Contende
     for name in names:
         its_own = Path(tempfile.mkdtemp(dir=folder))
         path = Path(name)
-        if not path.suffix and not path.is_dir():
+        if name.split(":")[0] in models.names() or (not path.suffix and not path.is_dir()):
             found += _built(name, wanted or ["litert"], its_own)
         elif path.suffix in RUNTIMES["keras"] and set(wanted) - {"keras"}:
             found += _checkpoint(path, wanted, its_own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils.layouts import coco, cutouts, folders, lists, npy, supervisely, videos, voc
-from utils.layouts.base import DatasetError, How, Parts
+from utils.layouts.base import WHOLE, DatasetError, How, Parts
 
 LAYOUTS = {
     reader.LAYOUT.name: reader.LAYOUT
@@ -37,7 +37,7 @@ def read(folder: str | Path, layout: str | None = None, how: How | None = None) 
             break
         place = inside[0]
     if layout is not None:
-        return LAYOUTS[layout].read(place if seen else folder, how or How())
+        return _gathered(LAYOUTS[layout].read(place if seen else folder, how or How()))
     if len(seen) > 1:
         looks = " and ".join(f"{name} ({LAYOUTS[name].looks})" for name in seen)
         raise DatasetError(f"{folder}: looks like {looks}: say which with --layout {'|'.join(seen)}")
@@ -47,7 +47,14 @@ def read(folder: str | Path, layout: str | None = None, how: How | None = None) 
             f"{folder}: needs a folder images and a folder masks, or another layout ({known}): "
             f"it holds {_content(folder)}: rename what differs, or pass --layout {'|'.join(LAYOUTS)}"
         )
-    return LAYOUTS[seen[0]].read(place, how or How())
+    return _gathered(LAYOUTS[seen[0]].read(place, how or How()))
+
+
+def _gathered(parts: Parts) -> Parts:
+    """What belongs to no part, where there are parts, is there to learn from."""
+    if WHOLE in parts and len(parts) > 1:
+        parts["train"] = [*parts.get("train", []), *parts.pop(WHOLE)]
+    return parts
 
 
 def _content(folder: Path) -> str:
