@@ -12,6 +12,7 @@ Keras is imported by the functions that need it, so listing the names costs noth
 
 from __future__ import annotations
 
+import functools
 import importlib
 import zipfile
 from dataclasses import dataclass
@@ -159,12 +160,22 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
         own = {
             key: bool((architecture.get("options") or {}).get(key)) for key in TRAINING_ONLY if key in options
         }
-        network = create(name, size, min(stored, channels), **{**options, **own})
+        wanted = {key: bool(options[key]) for key in own}
+        build = functools.partial(create, name, size, min(stored, channels))
+        network = build(**{**options, **{key: has or wanted[key] for key, has in own.items()}})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
-    weighted(network, path)
-    if any(bool(options[key]) != has for key, has in own.items()):
-        network = copied(network, create(name, size, min(stored, channels), **options))
+    try:
+        weighted(network, path)
+        own = {key: has or wanted[key] for key, has in own.items()}
+    except (
+        ValueError
+    ):  # heads that it is given now; a training's own are in last.keras, whose card does not say so
+        if all(has or not wanted[key] for key, has in own.items()):
+            raise
+        network = weighted(build(**{**options, **own}), path)
+    if own != wanted:
+        network = copied(network, build(**options))
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))
 
 

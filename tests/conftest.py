@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -18,6 +19,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from tests import portraits  # noqa: E402
 from tests.windows import screen, window  # noqa: E402, F401 (fixtures)
 
+settings.register_profile("here", deadline=None)  # a busy machine is no fault of a test
+settings.load_profile("here")
 Command = Callable[..., subprocess.CompletedProcess]
 
 
