@@ -165,12 +165,11 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
         network = build(**{**options, **{key: has or wanted[key] for key, has in own.items()}})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
+    # last.keras has a training's heads though its card, which is that of what is deployed, names none: tried first.
     try:
         weighted(network, path)
         own = {key: has or wanted[key] for key, has in own.items()}
-    except (
-        ValueError
-    ):  # heads that it is given now; a training's own are in last.keras, whose card does not say so
+    except ValueError:
         if all(has or not wanted[key] for key, has in own.items()):
             raise
         network = weighted(build(**{**options, **own}), path)

@@ -42,6 +42,8 @@ class Handler(SimpleHTTPRequestHandler):
         ".svg": "image/svg+xml",
     }
 
+    _found = False
+
     def send_response(self, code: int, message: str | None = None) -> None:
         self._found = code in (200, 304)
         super().send_response(code, message)
@@ -52,8 +54,6 @@ class Handler(SimpleHTTPRequestHandler):
         lasting = self._found and self.path.startswith(LASTING)
         self.send_header("Cache-Control", "max-age=31536000, immutable" if lasting else "no-cache")
         super().end_headers()
-
-    _found = False
 
     def list_directory(self, path: str) -> None:
         self.send_error(404)
