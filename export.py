@@ -65,6 +65,13 @@ def arguments() -> argparse.Namespace:
         "--mirror", action="store_true", help="for stills: each look is averaged with one in the mirror"
     )
     parser.add_argument(
+        "--scales",
+        type=cli.positive,
+        default=1,
+        metavar="N",
+        help="for stills: the mean of the N --size that show a photo largest, each at another scale",
+    )
+    parser.add_argument(
         "--deepstream",
         type=cli.positive,
         metavar="SOURCES",
@@ -95,7 +102,7 @@ def main() -> int:
     exporting.check_free([path for paths in targets for path in paths.values()], args.force)
     for (network, card), paths in zip(networks, targets, strict=True):
         card["source"] = Path(args.checkpoint).name
-        card |= {"closer": args.closer, "mirror": args.mirror}
+        card |= {"closer": args.closer, "mirror": args.mirror, "scales": args.scales}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"

@@ -157,22 +157,16 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
             (architecture if key in ("input_size", "channels") else options)[key] = value
         name, channels = architecture["name"], architecture.get("channels", 3)
         size = tuple(architecture.get("input_size") or ()) or None
-        own = {
-            key: bool((architecture.get("options") or {}).get(key)) for key in TRAINING_ONLY if key in options
-        }
-        wanted = {key: bool(options[key]) for key in own}
+        # A card names the heads of a training (last.keras) apart from the architecture, which is what is deployed.
+        held = {key: True for key in card.get("heads") or () if key in TRAINING_ONLY}
+        stored_options = {**(architecture.get("options") or {}), **held}
+        wanted = {key: bool(options.get(key)) for key in TRAINING_ONLY if key in {**options, **held}}
+        own = {key: bool(stored_options.get(key)) for key in wanted}
         build = functools.partial(create, name, size, min(stored, channels))
-        network = build(**{**options, **{key: has or wanted[key] for key, has in own.items()}})
+        network = build(**{**options, **own})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path}: its model card is damaged") from error
-    # last.keras has a training's heads though its card, which is that of what is deployed, names none: tried first.
-    try:
-        weighted(network, path)
-        own = {key: has or wanted[key] for key, has in own.items()}
-    except ValueError:
-        if all(has or not wanted[key] for key, has in own.items()):
-            raise
-        network = weighted(build(**{**options, **own}), path)
+    weighted(network, path)
     if own != wanted:
         network = copied(network, build(**options))
     return network if channels <= stored else _widened(network, create(name, size, channels, **options))

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from utils import closer
-from utils.segmenter import Segmenter
+from utils.segmenter import Segmenter, ShapedSegmenter
 
 
 class Coarse(Segmenter):
     """Sees a picture in 32x32 pixels and calls bright ones person."""
 
-    def __init__(self, **card: object) -> None:
-        super().__init__(card, (32, 32), 3, 1)
-        self.looks = 0
+    def __init__(self, size: tuple[int, int] = (32, 32), **card: object) -> None:
+        super().__init__(card, size, 3, 1)
+        self.runs = 0
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
-        self.looks += 1
+        self.runs += 1
         return (pixels[..., :1] > 127).astype(np.float32)
 
 
@@ -47,7 +47,7 @@ def test_only_small_people_are_looked_at_again() -> None:
     for frame in (photo(150, 60, 90, 80), photo(10, 20, 380, 370), np.zeros((400, 400, 3), np.uint8)):
         segmenter = Coarse(closer=True)
         segmenter(frame)
-        looks.append(segmenter.looks)
+        looks.append(segmenter.runs)
     assert looks == [2, 1, 1]
 
 
@@ -98,5 +98,29 @@ def test_mirror_and_second_look_together() -> None:
     frame = photo(150, 60, 90, 80)
     segmenter = Coarse(closer=True, mirror=True)
     alpha = segmenter(frame)
-    assert segmenter.looks == 4
+    assert segmenter.runs == 4
     assert error(alpha, frame) < 0.5 * error(Coarse(mirror=True)(frame), frame)
+
+
+def shaped(scales: int) -> ShapedSegmenter:
+    sizes = ((32, 32), (64, 48), (48, 64), (96, 80))
+    return ShapedSegmenter([Coarse(size, scales=scales, mirror=True) for size in sizes])
+
+
+def test_several_scales_are_averaged_largest_first() -> None:
+    frame = photo(20, 20, 360, 360)  # square: shown at 80, 48 (twice) and 32 pixels
+    looks = [
+        [member.runs for member in several.members]
+        for several in map(shaped, (1, 2, 3, 9))
+        if several(frame).any()
+    ]
+    assert looks == [[0, 0, 0, 2], [0, 2, 0, 2], [2, 2, 0, 2], [2, 2, 0, 2]]
+    large, both = shaped(1)(frame), shaped(2)(frame)
+    middle = Coarse((64, 48), mirror=True)(frame)
+    np.testing.assert_allclose(both, (large + middle) / 2, atol=1e-6)
+
+
+def test_live_looks_keep_to_one_scale() -> None:
+    several = shaped(3)
+    several.coarse(photo(20, 20, 360, 360))
+    assert [member.runs for member in several.members] == [0, 0, 0, 1]

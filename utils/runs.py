@@ -77,7 +77,8 @@ class Run:
         self.log.write(row, trainer.epoch, {"overlays": strip})
         sheets.plot_curves(self.path / "curves.png", trainer.history)
         # Last, so that an epoch which counts as done has left all its traces.
-        card = {**card, "simulated": self.args.qat}
+        heads = [key for key in models.TRAINING_ONLY if self.architecture["options"].get(key)]
+        card = {**card, "simulated": self.args.qat, "heads": heads}
         models.save(trainer.network, self.path / "last.keras", card, trainer.state())
 
     def finish(self) -> None:

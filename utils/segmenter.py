@@ -207,25 +207,30 @@ class TFLiteSegmenter(Segmenter):
 class ShapedSegmenter(Segmenter):
     """One network in several input shapes; each frame goes where the most of its pixels are seen.
 
-    `members`: segmenters of the same network; the first gives `size` and takes what none fits better.
+    `members`: segmenters of the same network; the first gives `size` and takes what none fits better. For stills a
+    card may ask for the mean over several `scales`: large people are found better small, edges better large.
     """
 
     def __init__(self, members: list[Segmenter]) -> None:
         first = members[0]
         super().__init__(first.card, first.size, first.channels, first.threads)
         self.members, self.runtime, self.device = members, first.runtime, first.device
+        self.scales = int(first.card.get("scales") or 1)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
         return next(m for m in self.members if m.size == pixels.shape[1:3]).infer(pixels)
 
     def member(self, frame: np.ndarray) -> Segmenter:
         """The one that shows the frame largest, and among equals the one with the fewest pixels."""
+        return self.by_scale(frame)[0]
 
-        def seen(member: Segmenter) -> tuple[float, int]:
+    def by_scale(self, frame: np.ndarray) -> list[Segmenter]:
+        """The members from the one that shows the frame largest on, of those that show it alike the smallest."""
+        found: dict[float, Segmenter] = {}
+        for member in sorted(self.members, key=lambda member: member.size[0] * member.size[1]):
             scale = min(side / own for side, own in zip(member.size, frame.shape, strict=False))
-            return round(scale, 3), -member.size[0] * member.size[1]
-
-        return max(self.members, key=seen)
+            found.setdefault(round(scale, 3), member)
+        return [found[scale] for scale in sorted(found, reverse=True)]
 
     def batch(
         self, frames: list[np.ndarray], priors: list[np.ndarray | None] | None = None
@@ -234,10 +239,12 @@ class ShapedSegmenter(Segmenter):
         self.milliseconds = {}
         for frame, prior in zip(frames, priors or [None] * len(frames), strict=True):
             _check(frame)
-            member = self.member(frame)
-            alphas += member.batch([frame], [prior])
-            for stage, spent in member.milliseconds.items():
-                self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
+            views = []
+            for member in self.by_scale(frame)[: self.scales]:
+                views += member.batch([frame], [prior])
+                for stage, spent in member.milliseconds.items():
+                    self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
+            alphas.append(views[0] if len(views) == 1 else np.mean(views, axis=0))
         return alphas
 
     def looks(self, frames: list[np.ndarray], priors: list[np.ndarray | None]) -> list[Look]:
