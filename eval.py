@@ -26,7 +26,7 @@ WORST = 16
 
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument("model", help="model file: .keras, .h5 or .tflite")
+    parser.add_argument("model", help="model file of any kind")
     parser.add_argument("dataset", help="folder of photos and masks, or of clips")
     parser.add_argument(
         "--part", default="val", choices=("val", "train", "test", "all"), help="which photos to measure"

@@ -124,8 +124,9 @@ def without_qat(args: argparse.Namespace, names: list[str], card: dict) -> list[
 
 def export_deepstream(args: argparse.Namespace) -> int:
     """For DeepStream, in a folder of its own."""
-    from utils import exporting
+    from utils import exporting, formats
 
+    formats.choose("onnx")  # is refused where its packages are missing
     network, card = exporting.load(args.checkpoint, (args.size or [None])[0])
     from utils import deepstream  # after TensorFlow was imported quietly
     from utils.fold import fold

@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    from utils import exporting, tensorrt
+    from utils import exporting, formats, tensorrt
     from utils.exporting import Job
     from utils.segmenter import KerasSegmenter
 
@@ -58,6 +58,8 @@ def main() -> int:
     source = KerasSegmenter(network, card, args.threads)
     stem = Path(args.out) / Path(args.checkpoint).stem
     engine = choose_engine(args)
+    if engine != "tftrt":
+        formats.choose("onnx")  # is refused where its packages are missing
     target = Path(f"{stem}_tftrt" if engine == "tftrt" else f"{stem}_{args.precision}.engine")
     with exporting.saved_model(fold(network, "own")) as folder:
         job = Job(folder, exporting.calibration(source, photos))
@@ -67,13 +69,13 @@ def main() -> int:
         else:
             onnx = write_onnx(Path(f"{stem}.onnx"), job, source, photos, args.force)
             if engine == "onnxruntime":
-                print(f"next: python tftrt_infer.py {onnx} (with the package onnxruntime-gpu)")
+                print(f"{cli.next_command('tftrt_infer.py', onnx)} (with the package onnxruntime-gpu)")
                 return 0
             need_tensorrt(onnx)
             exporting.check_free([target], args.force)
             make = lambda raw: raw.write_bytes(tensorrt.build(onnx, args.precision, job.pixels))  # noqa: E731
         compare_and_place(target, make, source, photos, args.precision)
-    print(f"next: python tftrt_infer.py {target}")
+    print(cli.next_command("tftrt_infer.py", target))
     return 0
 
 

@@ -7,7 +7,7 @@ by stem), or is laid out in another way that utils/layouts knows. Masks may be 0
 channel of a PNG. More photos with soft masks come in with --extra, new scenes behind the people with
 --backgrounds, people to place on them with --cutouts.
 
-python train.py MY_PHOTOS --init checkpoints/live.keras --freeze 1 --minutes 5 fine-tunes a network that ships;
+python train.py MY_PHOTOS --init checkpoints/live.keras --freeze 0.3 --minutes 5 fine-tunes a network that ships;
 python train.py MY_PHOTOS --init RUN/best.keras --qat --epochs 5 makes it lose less in whole numbers (utils/qat.py).
 
 A run folder holds best.keras (the EMA weights of the best epoch), last.keras (all that
@@ -200,7 +200,7 @@ def main() -> int:
     run.finish()
     best = max(trainer.history, key=lambda row: row["score"])
     print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
-    print(" ".join(["next: python eval.py", str(folder / "best.keras"), args.dataset, *recipe.reading(args)]))
+    print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *recipe.reading(args)))
     return 0
 
 

@@ -143,6 +143,8 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
     ``overrides`` say so (``training_heads=False``). Raises ValueError on any other file.
     """
     path = Path(path)
+    if path.suffix.lower() not in (".keras", ".h5"):
+        raise ValueError(f"{path}: not a checkpoint: give a .keras or .h5 file")
     card = cards.read(path)
     architecture = card.get("architecture")
     if card.get("simulated"):

@@ -104,6 +104,12 @@ def test_a_film_behind_a_person(tmp_path) -> None:
     assert abs(int(second[0, 0, 0]) - 200) < 8
 
 
+def test_a_film_plays_behind_a_slow_source(tmp_path) -> None:
+    film = Film(grey_film(tmp_path / "film.mp4", [0, 100, 200] * 20))
+    shown = [int(film.at(2.0 * number).mean()) for number in range(8)]
+    assert len(set(shown[2:])) > 1
+
+
 def test_a_film_that_was_not_shown_did_not_play(tmp_path) -> None:
     film = Film(grey_film(tmp_path / "a.mp4", [40, 90, 140, 190]))
     film.at(0.1)

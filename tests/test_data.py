@@ -135,6 +135,36 @@ def test_a_damaged_photo_stops_it_and_a_repaired_one_goes_on(
     assert len(manifest(tmp_path / "out")) == 16
 
 
+def test_what_changed_since_is_followed(tmp_path: Path, command: Command) -> None:
+    many(tmp_path)
+    (tmp_path / "train").rename(tmp_path / "in")
+    words = ("-m", "utils.data", "convert", tmp_path / "in", tmp_path / "out", "--val", 0.2, "--test", 0.2)
+    assert command(*words).returncode == 0
+    before = manifest(tmp_path / "out")
+    photos = sorted((tmp_path / "in" / "images").iterdir())
+    gone, mended = photos[0].stem, photos[1].stem
+    for path in (tmp_path / "in").rglob(f"{gone}.*"):
+        path.unlink()
+    mask = next((tmp_path / "in" / "masks").glob(f"{mended}.*"))
+    write_image(mask, 255 - read_image(mask)[..., 0])
+    for number in range(20):
+        for kind in ("images", "masks"):
+            old = next((tmp_path / "in" / kind).glob(f"{mended}.*"))
+            shutil.copy(old, old.with_stem(f"new_{number}"))
+    assert command(*words).returncode == 0
+    rows = manifest(tmp_path / "out")
+    assert len(rows) == len(before) + 19
+    there = {
+        (path.parent.parent.name, path.stem)
+        for path in (tmp_path / "out").rglob("*.*")
+        if path.parent.name == "images"
+    }
+    assert there == {(row["split"], row["stem"]) for row in rows}
+    assert gone not in {row["stem"] for row in rows}
+    old, new = (next(row for row in some if row["stem"] == mended) for some in (before, rows))
+    assert float(new["mean_alpha"]) == pytest.approx(1 - float(old["mean_alpha"]), abs=0.01)
+
+
 def test_killed_and_taken_up_again(tmp_path: Path, command: Command) -> None:
     many(tmp_path / "in")
     words = [sys.executable, "-m", "utils.data", "convert", str(tmp_path / "in"), str(tmp_path / "out")]

@@ -8,7 +8,7 @@ import pytest
 from tests import portraits
 from utils import dataset
 from utils.dataset import DatasetError
-from utils.images import write_image
+from utils.images import ImageError, write_image
 
 
 def make(folder: Path, images: list[str], masks: list[str]) -> Path:
@@ -84,6 +84,16 @@ def test_masks_that_cannot_be_right_are_counted(tmp_path: Path, fault: str, chan
     warnings = dataset.check(dataset.find_pairs(tmp_path))
     assert len(warnings) == 1
     assert f"2 of 6 masks looked at are {fault}" in warnings[0]
+
+
+def test_a_photo_cut_off_is_found_before_an_epoch_was_spent(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        make(tmp_path / part, ["a.jpg", "b.jpg"], ["a.png", "b.png"])
+    learn, held = (dataset.find_pairs(tmp_path / part) for part in ("train", "val"))
+    path = tmp_path / "val" / "images" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ImageError, match=r"b\.jpg: damaged or truncated"):
+        dataset.check(learn, held=held)
 
 
 def test_sizes_and_readability_are_checked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -456,6 +457,7 @@ def test_bad_input_is_refused_in_one_line(command: Callable, good: Path, tmp_pat
     (tmp_path / "full" / "file").touch()
     refused(command("-m", "utils.doctor", good, "--fix", tmp_path / "full"), "empty folder")
     assert digest(good) == before
+    refused(command("-m", "utils.doctor", good, "--report", tmp_path), "is a folder")
 
 
 def test_the_command_ends_with_its_code_and_the_next_command(command: Callable, work: Path) -> None:
@@ -464,6 +466,26 @@ def test_the_command_ends_with_its_code_and_the_next_command(command: Callable, 
     assert result.returncode == 1, result.stderr
     assert "1 x empty mask: train/p_9 (the network sees a person on" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("next: python -m utils.doctor")
+
+
+def test_the_next_command_works_as_it_is_printed(command: Callable, good: Path, tmp_path: Path) -> None:
+    """Paths with spaces, a list that names a file too many, two layouts in one folder."""
+    shutil.copytree(good, tmp_path / "my photos")
+    said = command("-m", "utils.doctor", tmp_path / "my photos", "--no-network")
+    assert said.returncode == 0, said.stdout
+    assert shlex.split(said.stdout.splitlines()[-1].split("next: ")[1]) == [
+        "python",
+        "train.py",
+        str(tmp_path / "my photos"),
+    ]
+    lists = tmp_path / "lists"
+    shutil.copytree(good / "train", lists)
+    lines = [f"images/{path.name} masks/{path.stem}.png" for path in sorted((lists / "images").iterdir())]
+    (lists / "train.txt").write_text("\n".join([*lines, "images/gone.jpg masks/gone.png"]))
+    refused(command("-m", "utils.doctor", lists, "--no-network"), "say which with --layout")
+    last = command("-m", "utils.doctor", lists, "--no-network", "--layout", "lists").stdout.splitlines()[-1]
+    words = shlex.split(last.split("next: ")[1])
+    assert words[2:] == [str(lists), "--layout", "lists", "--skip-unpaired"]
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:

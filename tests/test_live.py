@@ -212,6 +212,13 @@ def test_no_camera_no_display_no_output(command, film: Path, tmp_path: Path) -> 
     refused(command("webcam.py", "--source", tmp_path / "none.mp4", "--out", "o.mp4", **HEADLESS), "none.mp4")
     noted = command("webcam.py", "--source", film, "--out", tmp_path / "o.mp4", "--frames", "2", **HEADLESS)
     assert "no display" in noted.stderr
+    away = command(
+        "webcam.py", "--source", film, "--out", tmp_path / "p.mp4", "--frames", "2", DISPLAY=":7777"
+    )
+    assert (away.returncode, "no display" in away.stderr) == (
+        0,
+        True,
+    )  # named, and not there: as in ssh or sudo
     assert len(videos.read(tmp_path / "o.mp4")[0]) == 2
 
 

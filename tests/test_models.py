@@ -521,6 +521,9 @@ def test_files_of_others_are_refused(saved: Path, tmp_path: Path) -> None:
     rewrite(saved, target, card=json.dumps(describe(case_of("slim_net"))).encode())
     with pytest.raises(ValueError, match="do not fit slim_net"):
         models.load(target)
+    for name in ("live.tflite", "live.onnx"):
+        with pytest.raises(ValueError, match=rf"{name}: not a checkpoint: give a \.keras or \.h5 file"):
+            models.load(tmp_path / name)
 
 
 # --- refusals

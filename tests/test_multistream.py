@@ -488,6 +488,27 @@ def test_a_file_each_with_every_frame_and_its_sound(command, films: list[Path], 
     assert found["sources"]["a"]["latency"]["p95"] >= found["sources"]["a"]["latency"]["p50"] > 0
 
 
+def test_a_film_cut_short_has_its_sound_cut_too(command, films: list[Path], tmp_path: Path) -> None:
+    words = ("--frames", "5", "--per-stream-out", tmp_path / "{n}.mp4")
+    assert command("multistream.py", *films[:2], *words, **HEADLESS).returncode == 0
+    for number, rate in ((1, 25), (2, 15)):
+        assert videos.loudness(tmp_path / f"{number}.mp4")[0] == pytest.approx(5 / rate, abs=0.1)
+
+
+def test_without_tiles_a_line_says_who_is_waited_for(films: list[Path], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        closed = taken.getsockname()[1]
+    run = start(
+        f"rtsp://127.0.0.1:{closed}/x", films[0], "--per-stream-out", tmp_path / "{n}.mp4", "--no-window"
+    )
+    try:
+        line = next(line for line in run.stderr if line.startswith("note:"))
+        assert "refused: trying again" in line
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=30)
+
+
 def test_each_source_is_treated_as_if_it_were_alone(command, films: list[Path], tmp_path: Path) -> None:
     """Memory, edges and background of one stream do not depend on the others."""
     words = ("--per-stream-out", tmp_path / "many_{n}", "--background", "green", "--frames", "9")

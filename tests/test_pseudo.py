@@ -149,6 +149,21 @@ def test_the_command_keeps_what_it_is_sure_of_and_goes_on(command, photos: Path,
     assert np.array_equal(read_mask(out / "masks" / "a.png"), mask)
 
 
+def test_photos_that_changed_or_went_are_followed(command, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(command, photos, out, "--bar", 0.3)
+    (photos / "b.png").unlink()
+    write_image(photos / "a.jpg", read_image(photos / "a.jpg")[:, ::-1])
+    before = read_mask(out / "masks" / "a.png")
+    assert "kept 1 of 3" in run(command, photos, out, "--bar", 0.3).stdout
+    assert [path.name for folder in ("images", "masks") for path in (out / folder).iterdir()] == [
+        "a.jpg",
+        "a.png",
+    ]
+    assert np.array_equal(read_image(out / "images" / "a.jpg"), read_image(photos / "a.jpg"))
+    assert np.abs(read_mask(out / "masks" / "a.png")[:, ::-1] - before).mean() < 0.02
+
+
 def test_what_cannot_be_done_is_refused(command, photos: Path, tmp_path: Path) -> None:
     words = ("-m", "utils.pseudo", photos)
     foreign = tmp_path / "foreign"

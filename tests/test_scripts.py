@@ -407,3 +407,8 @@ def test_segmenter_letterboxes_and_says_its_device() -> None:
         segmenter.open(FLOAT, device="gpu", strict=True)
     with pytest.raises(ValueError, match="uint8 RGB"):
         network(frame[..., 0])
+
+
+def test_a_backend_that_is_none_or_is_missing(command, tmp_path: Path) -> None:
+    said = command("train.py", tmp_path, KERAS_BACKEND="cntk")
+    refused(said, "KERAS_BACKEND=cntk: choose one of tensorflow, jax, torch")

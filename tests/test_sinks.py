@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from tests import portraits, videos
-from utils import sinks
+from utils import servers, sinks
 from utils.images import list_images, read_rgba, write_image
 from utils.sinks import StreamSink, open_sink, read_alpha
 from utils.sources import VideoError, open_source
@@ -105,6 +107,41 @@ def test_a_shorter_film_does_not_go_on_as_the_longer_one_before(tmp_path) -> Non
     assert names == ["000000.png", "000001.png", "cover.png"]
 
 
+def test_other_peoples_pictures_stay(tmp_path) -> None:
+    write_image(tmp_path / "mine" / "000007.png", cutouts(1)[0])
+    with pytest.raises(ValueError, match="may be yours: give another folder"):
+        open_sink(tmp_path / "mine", 25)
+    assert [path.name for path in list_images(tmp_path / "mine")] == ["000007.png"]
+    with open_sink(f"{tmp_path}/frames.v2/", 25) as sink:  # a slash says that it is a folder
+        sink.write(cutouts(1)[0], 0)
+    assert (tmp_path / "frames.v2" / "000000.png").exists()
+
+
+@pytest.mark.parametrize(("scheme", "answer"), [("rtmp", b"\x03"), ("rtsp", b"RTSP/1.0 200 OK\r\n\r\n")])
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, scheme: str, answer: bytes) -> None:
+    monkeypatch.setattr(servers, "PATIENCE", 0.3)
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/live/x"
+        with pytest.raises(VideoError, match="says nothing"):
+            servers.greet(address)
+
+        def polite() -> None:
+            for _ in range(2):  # the first is the silent conversation of before
+                connection, _ = listener.accept()
+                with connection:
+                    heard.append(connection.recv(4096))
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=polite)
+        thread.start()
+        servers.greet(address)
+        thread.join()
+    assert heard[1].startswith({"rtmp": b"\x03", "rtsp": b"OPTIONS rtsp://"}[scheme])
+    with pytest.raises(VideoError, match="refused"):
+        servers.greet(address)
+
+
 class Server(StreamSink):
     """A stream to a server that is there or not."""
 
@@ -166,6 +203,8 @@ def test_refusals(tmp_path) -> None:
         open_sink(tmp_path / "out.avi", 25)
     with pytest.raises(ValueError, match=r"\.webm, \.mov"):
         open_sink(tmp_path / "out.mp4", 25, transparent=True)
+    with pytest.raises(ValueError, match="films are written as"):
+        open_sink(tmp_path / "out.gif", 25)
 
 
 def test_pictures_of_another_size_or_without_alpha_are_fitted(tmp_path) -> None:

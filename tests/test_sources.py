@@ -14,6 +14,7 @@ from tests import portraits, videos
 from tests.test_clips import turn
 from utils import sources
 from utils.images import write_image
+from utils.sinks import open_sink
 from utils.sources import Live, VideoError, open_source
 
 
@@ -172,6 +173,35 @@ def test_whoever_waits_for_a_dead_camera_is_heard() -> None:
     assert time.monotonic() - began < 3
 
 
-def test_a_missing_camera_is_one_line() -> None:
-    with open_source("63") as source, pytest.raises(VideoError, match="plugged in"):
+def test_a_missing_camera_is_one_line_at_once(capfd) -> None:
+    began = time.monotonic()
+    with open_source("63", reconnect=20) as source, pytest.raises(VideoError, match="plugged in"):
         list(source)
+    assert time.monotonic() - began < 5
+    assert capfd.readouterr().err == ""
+
+
+def test_times_that_fall_go_on(tmp_path) -> None:
+    """Two recordings joined by their bytes, as MPEG-TS allows: pictures and sound go on where the first ended."""
+    part = videos.write(tmp_path / "part.ts", videos.frames(50), sound="aac")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(part.read_bytes() * 2)
+    seen = [frame.time for frame in open_source(joined)]
+    assert len(seen) == 100
+    steps = np.diff(seen)
+    assert (steps > 0.01).all()
+    assert steps.max() < 0.1
+    with open_sink(tmp_path / "out.mp4", 25, str(joined)) as sink:
+        for frame in open_source(joined):
+            sink.write(frame.image, frame.time)
+        sink.whole = True
+    pictures, times = videos.read(tmp_path / "out.mp4")
+    assert len(pictures) == 100
+    assert times[-1] - times[0] == pytest.approx(3.96, abs=0.05)
+    assert videos.sound_seconds(tmp_path / "out.mp4") == pytest.approx(4.0, abs=0.15)
+
+
+def test_an_avi_whose_pictures_are_coded_out_of_order(tmp_path) -> None:
+    path = videos.write(tmp_path / "a.avi", videos.frames(30), sound=None)
+    times = [frame.time for frame in open_source(path)]
+    np.testing.assert_allclose(times, np.arange(30) / 25, atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -94,6 +95,17 @@ def test_an_unlearnt_scene_and_an_unknown_kind_are_refused() -> None:
         subtraction.MeanScene()(room(0))
     with pytest.raises(ValueError, match="mean, mog2, knn"):
         subtraction.open_scene("magic")
+
+
+@pytest.mark.parametrize("kind", ["mog2", "knn"])
+def test_adaptive_scenes_keep_to_their_size(kind: str) -> None:
+    scene = learnt(kind)
+    frame, truth = with_person(room(99))
+    larger = cv2.resize(frame, None, fx=1.5, fy=1.5)
+    for _ in range(5):
+        alpha = scene(larger)
+    assert alpha.shape == larger.shape[:2]
+    assert iou(cv2.resize(alpha, truth.shape[::-1]), truth) > 0.8
 
 
 def test_a_camera_that_comes_back_at_another_size() -> None:

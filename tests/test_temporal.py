@@ -7,6 +7,8 @@ import pytest
 
 from tests import portraits
 from utils import temporal
+from utils.pipeline import Matting, Stages
+from utils.segmenter import Segmenter
 from utils.temporal import OnePerson, Temporal
 
 PICTURE, ALPHA = portraits.portrait(5, 96, 80)
@@ -72,6 +74,18 @@ def test_nobody_left_forgets() -> None:
     empty = memory(PICTURE, ALPHA * 0.1)
     assert empty.max() <= 0.1
     assert memory.alpha is None
+
+
+def test_what_is_no_number_is_not_remembered() -> None:
+    class Broken(Segmenter):
+        def infer(self, pixels: np.ndarray) -> np.ndarray:
+            alpha = np.full((len(pixels), 32, 32, 1), 0.5, np.float32)
+            alpha[:, 3, 3] = np.nan
+            return alpha
+
+    network, frame = Broken({}, (32, 32), 3, 1), np.zeros((64, 64, 3), np.uint8)
+    assert np.isfinite(network(frame)).all()
+    assert np.isfinite(Matting(network, Temporal("smooth"), Stages())(frame)).all()
 
 
 def test_another_size_begins_anew() -> None:

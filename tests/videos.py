@@ -61,6 +61,12 @@ def read(path: Path) -> tuple[list[np.ndarray], list[float]]:
     return [picture for picture, _ in found], [time for _, time in found]
 
 
+def sound_seconds(path: Path) -> float:
+    """How long the sound is, by its samples."""
+    with av.open(str(path)) as container:
+        return sum(frame.samples / frame.rate for frame in container.decode(audio=0))
+
+
 def loudness(path: Path) -> tuple[float, float]:
     """Seconds of sound, and its frequency in hertz by zero crossings."""
     with av.open(str(path)) as container:

@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     import keras
 
 
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
 def choose() -> str:
     """Import Keras under $KERAS_BACKEND (torch too), else TensorFlow, else JAX; returns the backend's name.
 
     Raises ValueError when neither is installed.
     """
     wanted = os.environ.get("KERAS_BACKEND")
-    for name in [wanted] if wanted else ["tensorflow", "jax"]:
+    for name in {wanted} & {*BACKENDS} if wanted else BACKENDS[:2]:
         if importlib.util.find_spec(name):
             os.environ["KERAS_BACKEND"] = name
             with quiet():
                 importlib.import_module("keras")
             return name
-    raise ValueError(
-        f"{wanted or 'neither tensorflow nor jax'} is not installed: pip install -r requirements.txt"
-    )
+    if wanted and wanted not in BACKENDS:
+        raise ValueError(f"KERAS_BACKEND={wanted}: choose one of {', '.join(BACKENDS)}")
+    remedy = "-r requirements.txt" if wanted in (None, "tensorflow") else wanted
+    raise ValueError(f"{wanted or 'neither tensorflow nor jax'} is not installed: pip install {remedy}")
 
 
 def compile_flags() -> dict[str, bool]:

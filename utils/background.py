@@ -51,10 +51,10 @@ class Background:
 
     def next(self) -> None:
         """On to the next picture of a folder that can be read."""
-        for _ in self.pictures:
-            self._at += 1
+        for step in range(1, len(self.pictures) + 1):
             try:
-                read_image(self.pictures[self._at % len(self.pictures)])
+                read_image(self.pictures[(self._at + step) % len(self.pictures)])
+                self._at += step  # last: other threads compose meanwhile
                 return
             except ImageError as error:
                 print(f"note: {error}", file=sys.stderr)
@@ -106,16 +106,18 @@ class Film:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._began = self._asked = 0.0
+        self._began = self._asked = self._step = 0.0
         self._frames = self._play()
         self._now = next(self._frames)
         self._next: Frame | None = next(self._frames, None)
 
     def at(self, time: float) -> np.ndarray:
         """The frame uint8 RGB [H, W, 3] shown at `time` seconds; time never runs backwards."""
-        if time - self._asked > PAUSE:  # it was not shown meanwhile, so it did not play
-            self._began += time - self._asked
-        self._asked = time
+        step = time - self._asked
+        # It was not shown meanwhile, so it did not play; but some sources have seconds between all frames.
+        if step > max(PAUSE, 2 * self._step):
+            self._began += step
+        self._asked, self._step = time, step
         while self._next is not None and self._began + self._next.time <= time:
             self._now, self._next = self._next, next(self._frames, None)
             if self._next is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -49,6 +50,16 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed: pip install -r requirements.txt"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def pasteable(*words: object) -> str:
+    """A command of ours that a shell takes as it is, whatever is in its paths."""
+    return shlex.join(["python", *map(str, words)])
+
+
+def next_command(*words: object) -> str:
+    """The last line of a script: what to run after it."""
+    return f"next: {pasteable(*words)}"
 
 
 def size(text: str) -> tuple[int, int]:

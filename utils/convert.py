@@ -58,7 +58,7 @@ class Job(NamedTuple):
 def convert(parts: Parts, out: Path, settings: dict, ray_address: str | None = None) -> list[Row]:
     """Write all pairs to `out` and, last, manifest.csv. Raises DatasetError, ImageError, VideoError, OSError, ValueError.
 
-    `settings` say what the conversion is: with the same ones an interrupted conversion is taken up again.
+    `settings` say what the conversion is: with the same ones a conversion is taken up again, and what was changed since is followed.
     `ray_address`: of a cluster that shares the work, see utils/bulk.py.
     """
     jobs = [Job(pair, out / part, part) for part, pairs in parts.items() for pair in pairs]
@@ -71,6 +71,7 @@ def convert(parts: Parts, out: Path, settings: dict, ray_address: str | None = N
             found |= {(row.split, row.stem): row for row in done}
             bar.update(len(done))
     _sweep(out)
+    _take_out_others(out, jobs)
     rows = [found[job.split, job.pair.stem] for job in jobs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -91,14 +92,14 @@ def write_chunk(jobs: list[Job]) -> list[Row]:
 
 
 def write_pair(job: Job) -> Row:
-    """Write a photo and, after it, its mask, each whole; what is there is kept. Depends on nothing but the job.
+    """Write a photo and, after it, its mask, each whole; what is there and no older is kept. Depends on nothing but the job.
 
     An upright JPEG or plain PNG is copied byte for byte; others become a PNG, or a JPEG of quality 95 if they were
     compressed with loss. Masks become 8-bit grey PNGs, soft ones stay soft.
     """
     pair, folder, split = job
     target = folder / "masks" / f"{pair.stem}.png"
-    if not target.is_file():
+    if not target.is_file() or _outdated(target, pair):
         _write_image(pair.image, folder / "images", pair.stem)
         write_bytes(target, encode(mask_to_uint8(read_mask(pair.mask))))
     alpha = read_mask(target)
@@ -191,6 +192,21 @@ def _begin(out: Path, settings: dict) -> None:
             raise DatasetError(f"{out}: holds {what}: remove it, or give another folder")
         _sweep(out)
     write_json(out / SETTINGS, settings)
+
+
+def _outdated(target: Path, pair: Pair) -> bool:
+    """Whether a photo or its mask was changed after they were written here."""
+    files = [file for file in (pair.image, pair.mask) if isinstance(file, Path)]
+    return any(file.stat().st_mtime_ns > target.stat().st_mtime_ns for file in files)
+
+
+def _take_out_others(out: Path, jobs: list[Job]) -> None:
+    """What an earlier run wrote of photos that are gone, or that now belong to another part."""
+    wanted = {(job.folder / kind, job.pair.stem) for job in jobs for kind in ("images", "masks")}
+    folders = [path for path in out.rglob("*") if path.name in ("images", "masks") and path.is_dir()]
+    for path in [path for folder in folders for path in folder.iterdir()]:
+        if (path.parent, path.stem) not in wanted:
+            path.unlink()
 
 
 def _sweep(out: Path) -> None:

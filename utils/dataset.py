@@ -9,13 +9,14 @@ from __future__ import annotations
 import filecmp
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from utils import layouts, maskfile
-from utils.images import ImageError, Stored, image_size, open_upright
+from utils.images import ImageError, Stored, image_size, open_upright, read_image, read_mask
 from utils.layouts.base import WHOLE, DatasetError, How, Pair, Parts, some
 from utils.layouts.folders import MASK_FOLDERS, find_pairs
 
@@ -103,9 +104,13 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
 
     Sizes of all pairs are compared from the file headers, photos of `pairs` and of `held` (validation) byte by
     byte. Up to `sample` masks, evenly spread, are decoded. Raises DatasetError for unreadable files, sizes that
-    differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255.
+    differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255. All of
+    `held` is decoded (ImageError): it is first met when an epoch has passed, which a damaged photo would make vain.
     """
     _check_sizes([*pairs, *held])
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(_decode, held):
+            pass
     leaks = copies(pairs, held)
     if leaks:
         raise DatasetError(
@@ -130,6 +135,11 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
         f"{len(masks)} of {len(looked_at)} masks looked at are {fault} ({some(masks)})"
         for fault, masks in faults.items()
     ]
+
+
+def _decode(pair: Pair) -> None:
+    read_image(pair.image)
+    read_mask(pair.mask)
 
 
 def copies(pairs: Sequence[Pair], held: Sequence[Pair]) -> list[Path]:

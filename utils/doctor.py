@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from utils import cli, faults, repair, report, segmenter, survey
+from utils import cli, dataset, faults, repair, report, segmenter, survey
 from utils.faults import Finding
 from utils.files import write_json
 from utils.kinds import NOTE
+from utils.layouts.base import DatasetError
 
 NAMED = 3
 MODEL = Path(__file__).resolve().parent.parent / "checkpoints/live_int8.tflite"
@@ -39,6 +40,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.fix:
         repair.check_target(args.fix, args.dataset)
+    for written in filter(None, (args.report, args.json)):
+        if written.is_dir():  # said before the survey, which may take minutes
+            raise ValueError(f"{written}: is a folder: give the name of a file")
     began = time.perf_counter()
     found = survey.listing(args.dataset, args.layout, args.category)
     network = None if args.no_network else segmenter.open(args.model)
@@ -82,12 +86,24 @@ def summary(finding: Finding) -> str:
 def following(args, faulty: bool) -> str:
     """The next command to run."""
     if args.fix:
-        return f"next: python train.py {args.fix}"
+        return cli.next_command("train.py", args.fix)
+    usual = {"layout": None, "category": "person"}
+    how = [
+        word
+        for name, value in usual.items()
+        if getattr(args, name) != value
+        for word in (f"--{name}", getattr(args, name))
+    ]
     if not faulty:
-        return f"healthy; next: python train.py {args.dataset}"
+        try:
+            dataset.open_parts(args.dataset, False, args.layout, args.category)
+        except DatasetError:  # looked at without what has no partner
+            how.append("--skip-unpaired")
+        return f"healthy; {cli.next_command('train.py', args.dataset, *how)}"
+    doctor = ("-m", "utils.doctor", args.dataset, *how)
     if not args.report:
-        return f"next: python -m utils.doctor {args.dataset} --report doctor.html, and look at it"
-    return f"next: open {args.report}, then python -m utils.doctor {args.dataset} --fix {args.dataset}_fixed"
+        return f"{cli.next_command(*doctor, '--report', 'doctor.html')}, and look at it"
+    return f"next: open {args.report}, then {cli.pasteable(*doctor, '--fix', f'{args.dataset}_fixed')}"
 
 
 def as_json(found: survey.Listing, findings: list[Finding]) -> dict:

@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 
 from utils.files import write_bytes
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
 Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks in one line
@@ -179,11 +180,17 @@ def encode(image: np.ndarray, extension: str = ".png", quality: int = 92) -> byt
     """RGB, RGBA or grey uint8 as the bytes of a file; PNG compressed lightly, for speed."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 2] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
-    done, data = cv2.imencode(extension, image, options)
+    extension = ".jpg" if extension in JPEG else extension
+    done, data = cv2.imencode(extension, image, _options(extension, quality))
     if not done:
         raise ImageError(f"cannot encode a picture of {image.shape} as {extension}")
     return data.tobytes()
+
+
+def _options(extension: str, quality: int) -> list[int]:
+    if extension == ".png":
+        return [cv2.IMWRITE_PNG_COMPRESSION, 2]
+    return [cv2.IMWRITE_JPEG_QUALITY, quality] if extension == ".jpg" else []
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 92) -> None:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
             default="0",
             help="camera index or device, video, picture, folder, rtsp, rtmp or http address, or gst:PIPELINE",
         )
-    add("--camera-size", type=cli.size, metavar="HxW", help="asked of a camera")
+    add("--camera-size", type=cli.frame, metavar="WxH", help="asked of a camera, which may give another")
     add(
         "--reconnect",
         type=float,
@@ -141,7 +141,7 @@ def open_output(
     transparent: bool = False,
 ) -> Sink:
     """A sink for pictures of this rate and sound, which overwrites nothing that is `read` and is none of `sinks`. Raises ValueError."""
-    for path in filter(None, read):
+    for path in filter(None, () if name.startswith("gst:") or "://" in name else read):
         if Path(name).exists() and Path(path).exists() and os.path.samefile(name, path):
             raise ValueError(f"{name}: would overwrite what is read: give another name")
     if any(sink.name == name for sink in sinks):

@@ -54,6 +54,7 @@ class Reader:
     ) -> None:
         self.name, self.source, self.keep = name, source, keep and not source.live
         self.ended, self.error, self.came = False, "", 0.0
+        self.whole = True  # unless `most` cut it short
         self.opened = self.zero = time.monotonic()  # `zero`: when the source's own clock was at 0
         self._news, self._most, self._taken, self._missed = news, most, 0, 0
         self._since = 0.0
@@ -83,6 +84,7 @@ class Reader:
         self._since = self._waiting[0][1] if self._waiting else 0.0
         self._taken += 1
         if self._taken == self._most:
+            self.whole = False
             self.stop()
             self._waiting.clear()
         self._news.notify_all()
@@ -209,7 +211,9 @@ class Stream:
         """Finish its outputs."""
         with contextlib.ExitStack() as stack:  # one that fails leaves none of the others open
             for sink in self.sinks:
-                sink.whole = self.reader.keep and self.reader.over and not self.reader.error
+                sink.whole = (
+                    self.reader.keep and self.reader.over and self.reader.whole and not self.reader.error
+                )
                 stack.callback(sink.close)
             if self._behind is not None:
                 self._behind.__exit__(None, None, None)

@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ class Loop:
         self.args, self.show, self.shown = args, args.show, 0
         self.stages = Stages()
         self.sinks: list[Sink] = []  # of the tiled picture
+        self._waits: set[str] = set()  # names of sources that were said to be away
         self._zero = 0.0  # when it began, by time.monotonic()
         self._stack = contextlib.ExitStack()
         keep_memory()
@@ -151,6 +153,7 @@ class Loop:
             batch = gather(self.readers, self.news, self.args.max_wait / 1000, most, until)
             if batch:
                 self.batcher(batch)
+            self._note_troubles()
             if self.tiles and time.monotonic() >= began + tick / self.args.rate:
                 self._tick()
                 tick = max(tick + 1, math.floor((time.monotonic() - began) * self.args.rate) + 1)
@@ -165,6 +168,16 @@ class Loop:
         errors = [reader.error for reader in self.readers if reader.error]
         if errors:
             raise VideoError("; ".join(errors))
+
+    def _note_troubles(self) -> None:
+        """Where no tile says that a source is waited for, a line does, once until it gave a frame."""
+        for reader in () if self.tiles else self.readers:
+            trouble = reader.source.trouble
+            if trouble and reader.name not in self._waits:
+                print(f"note: {reader.name}: {trouble}: trying again", file=sys.stderr, flush=True)
+                self._waits.add(reader.name)
+            elif not trouble:
+                self._waits.discard(reader.name)
 
     def _tick(self) -> None:
         """One tiled picture to all its outputs; `tiles` marks whoever gives nothing."""

@@ -5,7 +5,8 @@ Masks for photos without any, from a network that ships (or yours, or several, a
 Each photo is seen mirrored and at several scales; where the views agree and are decided (utils/views.py has the
 formula) it is kept: OUT/images and OUT/masks are a dataset for `train.py --extra OUT`. OUT/confidence.csv lists every photo, OUT/review.jpg
 shows the least sure of those kept and the surest of those left out. Started again it goes on where it
-was; another --bar takes photos in or out. Unreadable photos are named and passed by.
+was; another --bar takes photos in or out, what has changed or gone is followed. Unreadable photos are named and passed by.
+OUT/images holds hard links where it can: whoever edits a photo there edits the original.
 
 With --ray the photos are shared among the machines of a Ray cluster, which must see PHOTOS, OUT and the networks under
 the same paths (`pip install "ray[data]"`; no address: a cluster on this machine).
@@ -50,7 +51,7 @@ class Labeller:
         """The photo's row of `confidence.csv`; its files are in OUT when this returns. Raises OSError."""
         path = Path(photo)
         row = read_row(self.out, path)
-        if row is None or not settled(row, self.bar, self.out):
+        if row is None or row.get("seen") != stamp(path) or not settled(row, self.bar, self.out):
             row = label(path, self.networks, self.scales, self.bar, self.out)
         return row
 
@@ -59,7 +60,8 @@ def label(
     photo: Path, networks: list[segmenter.Segmenter], scales: tuple[float, ...], bar: float, out: Path
 ) -> dict[str, Any]:
     """Make one photo's mask: its files and, last of all, its record go to `out`. Returns the record. Raises OSError."""
-    row: dict[str, Any] = {"photo": photo.name, "note": ""}
+    forget(out, photo)
+    row: dict[str, Any] = {"photo": photo.name, "note": "", "seen": stamp(photo)}
     try:
         frame = read_image(photo)
     except ImageError as error:
@@ -75,6 +77,25 @@ def label(
         write_small(out, photo, found.alpha)
     write_json(record(out, photo), row)
     return row
+
+
+def stamp(photo: Path) -> list[int]:
+    """Size and time of a photo, by which another of the same name is told from it."""
+    stat = photo.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def forget(out: Path, photo: Path) -> None:
+    """Take a photo, its mask and its record out of `out`."""
+    own, known = record(out, photo), read_row(out, photo) or {}
+    names = {photo.name, known.get("photo", photo.name)}
+    for path in (
+        mask_path(out, photo),
+        *(out / "images" / name for name in names),
+        own,
+        own.with_suffix(".png"),
+    ):
+        path.unlink(missing_ok=True)
 
 
 def write_small(out: Path, photo: Path, alpha: np.ndarray) -> None:
@@ -146,7 +167,7 @@ def finish(out: Path, photos: list[Path], rows: list[dict[str, Any]], bar: float
         if not row["kept"]:
             take_out(out, Path(row["photo"]))
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    table = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(out / "confidence.csv", text.getvalue())
@@ -212,7 +233,8 @@ def arguments() -> Any:
 
 def main() -> int:
     args = arguments()
-    photos = list(by_stem(args.photos).values())[: args.limit]
+    stems = by_stem(args.photos)
+    photos = list(stems.values())[: args.limit]
     if not photos:
         raise ValueError(f"{args.photos}: no photos there")
     for model in args.model:
@@ -224,6 +246,9 @@ def main() -> int:
         "scales": args.scales,
     }
     open_out(out, settings)
+    for path in (out / "records").glob("*/*.json"):
+        if path.stem not in stems:
+            forget(out, Path(path.stem))
     make = functools.partial(Labeller, models, tuple(args.scales), args.bar, out)
     work = bulk.run([str(photo.resolve()) for photo in photos], make, args.threads, args.ray)
     rows = finish(out, photos, list(cli.progress(work, "pseudo", len(photos))), args.bar)

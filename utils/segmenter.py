@@ -93,7 +93,7 @@ class Segmenter:
         alphas = self.infer(pixels)
         done = time.perf_counter()
         result = [
-            unletterbox(np.clip(alpha[..., 0], 0, 1), box, frame.shape[:2])
+            unletterbox(_unit(alpha[..., 0]), box, frame.shape[:2])
             for alpha, box, frame in zip(alphas, boxes, frames, strict=True)
         ]
         stages = {
@@ -386,7 +386,12 @@ def _other_shapes(path: Path, card: dict[str, Any]) -> list[Path]:
 
 def _inside(canvas: np.ndarray, alpha: np.ndarray, box: Box) -> Look:
     part = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    return Look(np.ascontiguousarray(canvas[part]), np.clip(alpha[part], 0, 1))
+    return Look(np.ascontiguousarray(canvas[part]), _unit(alpha[part]))
+
+
+def _unit(alpha: np.ndarray) -> np.ndarray:
+    """In 0..1: what is no number (half precision overflows) would stay in a stream's memory for good."""
+    return np.clip(np.nan_to_num(alpha, nan=0.0), 0, 1)
 
 
 def _check(frame: np.ndarray) -> None:

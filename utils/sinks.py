@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from utils.files import replacing
+from utils import servers
+from utils.files import replacing, write_text
 from utils.images import EXTENSIONS, letterbox, write_image
 from utils.sound import Tap, open_sound
 from utils.sources import VideoError
@@ -98,11 +99,24 @@ class PictureSink(Sink):
 
 
 class FolderSink(Sink):
-    """Numbered PNGs, lossless with alpha: what every editor imports."""
+    """Numbered PNGs, lossless with alpha: what every editor imports. Raises ValueError where others lie there."""
 
     transparent = True
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._mark = Path(name) / ".frames"  # says that the numbered pictures here are ours to write over
+        if not self._mark.exists() and self._numbered():
+            raise ValueError(f"{name}: holds numbered pictures that may be yours: give another folder")
+
+    def _numbered(self) -> list[Path]:
+        return [path for path in Path(self.name).glob("*.png") if re.fullmatch(r"\d{6}", path.stem)]
+
     def write(self, picture: np.ndarray, time: float) -> None:
+        if not self.written:
+            write_text(
+                self._mark, "numbered pictures of portrait-segmentation, written over by the next run\n"
+            )
         write_image(Path(self.name) / f"{self.written:06}.png", picture)
         self.written += 1
 
@@ -110,8 +124,8 @@ class FolderSink(Sink):
         if not self.written:
             return
         # A longer film written here before would go on behind this one.
-        for path in Path(self.name).glob("*.png"):
-            if re.fullmatch(r"\d{6}", path.stem) and int(path.stem) >= self.written:
+        for path in self._numbered():
+            if int(path.stem) >= self.written:
                 path.unlink()
 
 
@@ -287,6 +301,7 @@ class StreamSink(Sink):
         """The connection, and the sound that may be copied into it as it is."""
         import av
 
+        servers.greet(self.name)
         kind = "rtsp" if self.name.startswith("rtsp") else "flv"
         options = {"rtsp_transport": "tcp"} if kind == "rtsp" else {"rw_timeout": "8000000"}
         # Sound that ends or pauses does not hold the pictures up.
@@ -373,6 +388,12 @@ def open_sink(
     if "://" in text:
         return StreamSink(text, rate, bitrate, reconnect, sound, keyframes)
     ending = Path(text).suffix.lower()
+    if text.endswith("/") or Path(text).is_dir():
+        return FolderSink(text)
+    if ending == ".gif":
+        raise ValueError(
+            f"{text}: films are written as {', '.join(CONTAINERS)}; or give a folder for PNG pictures"
+        )
     if ending in EXTENSIONS:
         if transparent and ending not in WITH_ALPHA:
             raise ValueError(f"{text}: transparent pictures are written as {', '.join(WITH_ALPHA)}")

@@ -7,6 +7,7 @@ sound.copy_until(frame.time)        # before each picture
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -17,6 +18,9 @@ from typing import Any
 RATE = 48000
 LAYOUT = "stereo"
 APART = 0.15  # seconds that sound may be off its time before a gap is filled, or sound left out
+JUMP = (
+    1.0  # seconds that times may fall by for the order of their frames; more is another recording joined on
+)
 HEARD = 500  # packets of sound kept for a sink that is slow: some ten seconds
 
 
@@ -89,6 +93,7 @@ class Sound:
         self._packets = self._container.demux(self._from)
         self._waiting: Any = None
         self._done = False
+        self._shift, self._last = 0, -math.inf  # in the stream's time base
 
     def copy_until(self, time: float) -> None:
         """All sound that begins before `time` in seconds."""
@@ -127,9 +132,21 @@ class Sound:
         import av
 
         try:
-            return next(self._packets, None)
+            return self._in_order(next(self._packets, None))
         except av.FFmpegError:
             return None
+
+    def _in_order(self, packet: Any) -> Any:
+        """Of joined recordings, whose times fall, each goes on where the last ended, as their pictures do."""
+        if packet is None or packet.pts is None:
+            return packet
+        if packet.pts + self._shift < self._last - JUMP / packet.time_base:
+            self._shift = self._last + (packet.duration or 0) - packet.pts
+        packet.pts += self._shift
+        if packet.dts is not None:
+            packet.dts += self._shift
+        self._last = packet.pts
+        return packet
 
     def _convert(self, packet: Any) -> None:
         import av

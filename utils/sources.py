@@ -11,16 +11,18 @@ the newest frame there is: late frames are dropped, never queued.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.images import EXTENSIONS, list_images, read_image
-from utils.sound import Tap
+from utils.sound import JUMP, Tap
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
@@ -117,7 +119,7 @@ class Live(Source):
     """A camera or stream read by a thread of its own; the newest frame is always the next.
 
     `connect` opens it and yields frames until it breaks. A broken source is tried again for `reconnect`
-    seconds, then iteration ends with VideoError. Whoever iterates may set `idle`: it is called now and then while
+    seconds, then iteration ends with VideoError; one `hopeless` without a first frame is not. Whoever iterates may set `idle`: it is called now and then while
     no frame comes, and ends the iteration by True.
     """
 
@@ -130,10 +132,11 @@ class Live(Source):
         connect: Callable[[], Iterator[np.ndarray]],
         reconnect: float = 0.0,
         sound: Tap | None = None,
+        hopeless: bool = False,
     ) -> None:
         super().__init__(name)
         self.sound = sound
-        self._connect, self._reconnect = connect, reconnect
+        self._connect, self._reconnect, self._hopeless = connect, reconnect, hopeless
         self._newest: Frame | None = None
         self._number, self._error = 0, ""
         self._news = threading.Condition()
@@ -184,6 +187,8 @@ class Live(Source):
             except Exception as error:  # whatever a driver or a decoder raises, this thread must tell of it
                 reason = " ".join(str(error).removeprefix(f"{self.name}: ").split()) or type(error).__name__
             self.trouble = reason
+            if self._hopeless and not self._number:
+                self._reconnect = 0.0
             if time.monotonic() - last >= self._reconnect:
                 break
             self._stop.wait(0.3)
@@ -207,7 +212,8 @@ def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] 
     """
     text = str(spec)
     if text.isdigit() or text.startswith("/dev/video"):
-        return Live(f"camera {text}", lambda: _camera(text, size), reconnect)
+        # A camera that was never there will not come; among many sources it may be plugged in later.
+        return Live(f"camera {text}", lambda: _camera(text, size), reconnect, hopeless=reconnect < math.inf)
     if text.startswith("gst:"):
         from utils.gstreamer import frames
 
@@ -246,6 +252,7 @@ def _is_file(address: str) -> bool:
 def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
     import cv2
 
+    cv2.utils.logging.setLogLevel(0)  # each attempt in vain would print a dozen lines
     camera = cv2.VideoCapture(int(device) if device.isdigit() else device)
     try:
         if not camera.isOpened():
@@ -285,10 +292,30 @@ def opened(name: str):
 
 def _decoded(container, stream, rate: float | None, tap: Tap | None = None) -> Iterator[Frame]:
     start = float(container.start_time or 0) / 1e6
-    frames = container.decode(stream) if tap is None else _tapped(container, stream, tap)
-    for number, frame in enumerate(frames):
-        moment = number / (rate or FOLDER_RATE) if frame.time is None else frame.time - start
+    if tap is not None:
+        frames = ((frame, frame.time) for frame in _tapped(container, stream, tap))
+    elif container.format.name == "avi":
+        frames = _timed_by_packets(container, stream)
+    else:
+        frames = ((frame, frame.time) for frame in container.decode(stream))
+    step, last = 1 / (rate or FOLDER_RATE), 0.0
+    for number, (frame, stamp) in enumerate(frames):
+        moment = number * step if stamp is None else stamp - start
+        if moment < last - JUMP:  # joined recordings: the next goes on where the last ended
+            start -= last + step - moment
+            moment = last + step
+        last = moment
         yield Frame(upright(frame, stream), moment)
+
+
+def _timed_by_packets(container, stream) -> Iterator[tuple[Any, float | None]]:
+    """Frames with their times, for a container that counts pictures as they are coded, which may be in another order."""
+    times: deque[float] = deque()
+    for packet in container.demux(stream):
+        if packet.size and packet.dts is not None:
+            times.append(float(packet.dts * packet.time_base))
+        for frame in packet.decode():
+            yield frame, times.popleft() if times else None
 
 
 def upright(frame, stream) -> np.ndarray:

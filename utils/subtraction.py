@@ -73,17 +73,18 @@ class MixtureScene:
             raise ValueError(f"--scene {kind}: choose one of mean, {', '.join(makers)}")
         self._model = makers[kind](detectShadows=True)
         self._learnt = 0
+        self._size: tuple[int, int] | None = None  # at another one OpenCV would begin anew
 
     def learn(self, frame: np.ndarray) -> None:
         """One more frame of the empty scene."""
         self._learnt += 1
-        self._model.apply(small(frame), learningRate=max(0.01, 1 / self._learnt))
+        self._model.apply(self._fitted(frame), learningRate=max(0.01, 1 / self._learnt))
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Alpha of the largest body before the scene."""
         if not self._learnt:
             raise ValueError("no empty scene was seen yet: learn some frames first")
-        seen = small(frame)
+        seen = self._fitted(frame)
         found = self._model.apply(seen, learningRate=0.0)
         body = _body((found == 255).astype(np.uint8))  # 127 is what they take for shadow
         # A person who stands still would fade into the scene: only the scene beside them is learnt.
@@ -91,6 +92,11 @@ class MixtureScene:
         scene = self._model.getBackgroundImage()
         self._model.apply(np.where(near[..., None] > 0, scene, seen), learningRate=0.005)
         return _finish(body, frame.shape[:2])
+
+    def _fitted(self, frame: np.ndarray) -> np.ndarray:
+        seen = small(frame)
+        self._size = self._size or seen.shape[:2]
+        return resize(seen, *self._size) if seen.shape[:2] != self._size else seen
 
 
 def open_scene(kind: str) -> MeanScene | MixtureScene:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils import cli, dataset, lookalike, maskfile, metrics
+from utils import cli, dataset, layouts, lookalike, maskfile, metrics
 from utils.dataset import MASK_FOLDERS, DatasetError
 from utils.faults import same_aspect
 from utils.images import (
@@ -89,7 +89,8 @@ def listing(folder: str | Path, layout: str | None = None, category: str = "pers
     # Pictures to test on often have no masks; a train or val folder without them is a fault.
     parts = {part: place for part, place in places.items() if part != "test" or _masks(place)} or {"": folder}
     found = Listing()
-    plain = not layout and all((place / "images").is_dir() and _masks(place) for place in parts.values())
+    only = not layout and len(layouts.seen_in(folder)) <= 1
+    plain = only and all((place / "images").is_dir() and _masks(place) for place in parts.values())
     for part, place in parts.items() if plain else ():
         _list_part(found, part, place)
     if not plain:

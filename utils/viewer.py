@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils import x11
 from utils.sheets import on_checkerboard
 
 QUIT = ("q", "\x1b")
@@ -28,10 +29,10 @@ SLIDER = 24  # pixels that a slider takes from the picture
 
 
 def has_display() -> bool:
-    """Whether a window can be opened here; asking OpenCV would end the program."""
+    """Whether a window can be opened here; asking OpenCV would end the program. Its wheels speak X11 alone."""
     if not sys.platform.startswith("linux"):
         return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return bool(os.environ.get("DISPLAY")) and x11.reachable()
 
 
 class Viewer:
@@ -118,7 +119,7 @@ class Viewer:
             if self.repeats or not again:
                 self._press(key)
             code = cv2.pollKey()
-        if not self._visible():
+        if self._seen and not self._visible():
             self.closed = True
 
     def _press(self, key: str) -> None:

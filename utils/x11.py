@@ -85,16 +85,35 @@ class Grabs:
         return found
 
 
-def open_grabs(title: str) -> Grabs | None:
-    """The grabs on the window with this title; None where there is no X11."""
+def _library() -> ctypes.CDLL | None:
     try:
         x = ctypes.CDLL("libX11.so.6")
     except OSError:
         return None
+    x.XOpenDisplay.restype, x.XOpenDisplay.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    x.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    return x
+
+
+def reachable() -> bool:
+    """Whether the display that $DISPLAY names answers; True where that cannot be asked."""
+    x = _library()
+    if x is None:
+        return True
+    display = x.XOpenDisplay(None)
+    if display:
+        x.XCloseDisplay(display)
+    return bool(display)
+
+
+def open_grabs(title: str) -> Grabs | None:
+    """The grabs on the window with this title; None where there is no X11."""
+    x = _library()
+    if x is None:
+        return None
     window, display = ctypes.c_ulong, ctypes.c_void_p
     x.XSetErrorHandler.argtypes = [Handler]
     x.XSetErrorHandler(IGNORE)
-    x.XOpenDisplay.restype, x.XOpenDisplay.argtypes = display, [ctypes.c_char_p]
     x.XDefaultRootWindow.restype, x.XDefaultRootWindow.argtypes = window, [display]
     x.XFetchName.argtypes = [display, window, ctypes.c_void_p]
     x.XQueryTree.argtypes = [display, window, *[ctypes.c_void_p] * 4]
@@ -105,6 +124,6 @@ def open_grabs(title: str) -> Grabs | None:
         display, *[ctypes.c_uint] * 2, window, ctypes.c_int, ctypes.c_uint, *[ctypes.c_int] * 2, window, window
     ]  # fmt: skip
     x.XNextEvent.argtypes = [display, ctypes.c_void_p]
-    x.XPending.argtypes = x.XCloseDisplay.argtypes = [display]
+    x.XPending.argtypes = [display]
     x.XSync.argtypes = [display, ctypes.c_int]
     return Grabs(x, title)

@@ -14,7 +14,11 @@ export class Composer {
     if (!this.gl) throw new Error("This browser has no WebGL2, which the page needs to draw. Try a current Chrome, Edge, Firefox or Safari.");
     this.build();
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    canvas.addEventListener("webglcontextrestored", () => this.build());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.targets = null;
+      this.build();
+      this.onrestored?.();
+    });
   }
 
   build() {

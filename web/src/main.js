@@ -16,9 +16,10 @@ const asked = new URLSearchParams(location.search); // ?device=wasm|webgpu and ?
 const canvas = element("canvas");
 let player = null;
 let recorder = null;
-let starting = false;
+let starts = 0; // grows with every start and stop, so that a source that opens late is closed
 let pictures = []; // the bundled backgrounds
 let own = null; // the person's background
+let closes = null; // a bundled background's bitmap, let go when another takes its place
 
 const STEPS = ["feather", "position", "hardness", "hold", "edges", "clean", "mask"];
 
@@ -39,7 +40,7 @@ async function main() {
     element("loading").hidden = true;
     element("begin").hidden = element("start").disabled = false;
     setInterval(refresh, 500);
-    keepOffline(opened.threads);
+    keepOffline(opened.runtime);
     expose(opened);
   } catch (error) {
     element("loading").hidden = true;
@@ -95,26 +96,27 @@ function startFile(file) {
 }
 
 async function start(open) {
-  if (starting || !player || element("start").disabled) return;
-  starting = true;
+  if (!player || element("start").disabled) return;
+  const number = ++starts;
   ui.complain("");
   try {
     const before = player.source;
     player.stop(); // a camera can be opened once only
     if (before) ui.showRunning(false);
-    player.start(await open());
+    const source = await open();
+    if (number !== starts) return source.close();
+    player.start(source);
     ui.showRunning(true, player.source.kind);
     showMirror();
     ui.say(`${player.source.kind} started`);
     if (player.source.kind === "camera") ui.showCameras(await cameras(), settings.camera);
   } catch (error) {
-    ui.complain(error.message);
-  } finally {
-    starting = false;
+    if (number === starts) ui.complain(error.message);
   }
 }
 
 function stop() {
+  starts++;
   player.stop();
   ui.showRunning(false);
   ui.say("stopped");
@@ -129,7 +131,10 @@ function broken(error) {
 
 /** Twice a second: the status line, and the picture's shape. */
 function refresh() {
-  if (recorder) ui.showRecording(recorder.seconds);
+  if (recorder) {
+    ui.showRecording(recorder.seconds);
+    if (!player.running || player.source.still) player.redraw(); // a canvas is recorded when it is drawn
+  }
   if (!player.last || !player.running) return;
   ui.showShape(canvas);
   const { rate, times, source } = player;
@@ -162,7 +167,8 @@ async function record() {
       return ui.say("recording saved");
     }
     startsRecording = true;
-    recorder = await Recorder.start(canvas, settings.sound, broken);
+    recorder = await Recorder.start(canvas, settings.sound, recordingBroke);
+    player.redraw();
     ui.showRecording(0);
     ui.say("recording");
   } catch (error) {
@@ -172,6 +178,12 @@ async function record() {
   } finally {
     startsRecording = false;
   }
+}
+
+/** What there is of it is saved. */
+function recordingBroke(error) {
+  ui.complain(error.message);
+  if (recorder) record();
 }
 
 function mirror() {
@@ -220,11 +232,19 @@ async function choose(key) {
 /** Gives the composer the picture that is chosen; one that is no longer there gives way to the first. */
 async function choosePicture() {
   if (settings.mode !== "picture") return;
-  const bundled = pictures.find(({ name }) => name === settings.picture);
+  const chosen = settings.picture;
+  const bundled = pictures.find(({ name }) => name === chosen);
+  const outdated = () => settings.mode !== "picture" || settings.picture !== chosen;
   try {
-    if (settings.picture === "own" && own) return player?.composer.background(own.bitmap);
-    if (bundled) return player?.composer.background(await backgrounds.bitmapOf(bundled));
+    if (chosen === "own" && own) return showBehind(own.bitmap);
+    if (bundled) {
+      const bitmap = await backgrounds.bitmapOf(bundled);
+      if (outdated()) return bitmap.close();
+      showBehind(bitmap);
+      return (closes = bitmap);
+    }
   } catch (error) {
+    if (outdated()) return;
     ui.complain(error.message);
   }
   settings.mode = settingsOf.first("mode");
@@ -232,11 +252,20 @@ async function choosePicture() {
   ui.showControls(settings);
 }
 
+function showBehind(bitmap) {
+  player?.composer.background(bitmap);
+  closes?.close();
+  closes = null;
+}
+
 async function takeOwn(file) {
   try {
+    const before = own;
     own = await backgrounds.own(file);
     showTiles();
     await choose("own");
+    before?.bitmap.close();
+    if (before) URL.revokeObjectURL(before.address);
   } catch (error) {
     ui.complain(error.message);
   }

@@ -3,7 +3,7 @@
 import NetworkWorker from "./worker.js?worker";
 
 export class Matting {
-  /** Starts the worker; `opened` resolves to {device, threads, note, model}, or rejects with an Error in words. */
+  /** Starts the worker; `opened` resolves to {device, threads, runtime, note, model}, or rejects with an Error in words. */
   constructor(wanted) {
     this.worker = new NetworkWorker();
     this.waiting = new Map();

@@ -10,6 +10,7 @@ export class Player {
   constructor(matting, composer, settings, failed) {
     Object.assign(this, { matting, composer, settings, failed });
     this.source = null;
+    composer.onrestored = () => this.restored();
     this.run = 0; // grows with every start and stop, so that what belongs to an earlier run is dropped
     this.last = null; // {result, bitmap} of the frame that is shown
     this.shown = 0;
@@ -34,16 +35,43 @@ export class Player {
   /** Lets the source go; the last frame stays on the canvas. */
   stop() {
     this.run++;
+    this.busy = false;
     this.source?.close();
     this.source = null;
   }
 
   /** Something was changed: a still picture is worked out anew, and what is shown is drawn anew. */
   changed() {
-    if (this.source?.still) {
-      this.stale = true;
-      if (!this.busy) this.step(this.run);
-    } else this.redraw();
+    if (this.source && !this.source.still) return this.redraw();
+    this.stale = true;
+    if (this.busy) return;
+    if (this.source) this.step(this.run);
+    else if (this.last) this.again(this.run);
+  }
+
+  /** The frame that stayed after the end once more through the network, by what is set now. */
+  async again(run) {
+    this.busy = true;
+    try {
+      while (this.stale) {
+        this.stale = false;
+        const copy = await createImageBitmap(this.last.bitmap);
+        const answer = await this.matting.matte(copy, true, forWorker(this.settings));
+        if (run !== this.run) return answer.bitmap.close();
+        this.show(answer, this.kind);
+      }
+    } catch (error) {
+      if (run === this.run) this.failed(error);
+    } finally {
+      if (run === this.run) this.busy = false;
+    }
+  }
+
+  /** The graphics card forgot everything. */
+  restored() {
+    if (!this.last) return;
+    this.composer.frame(this.last.bitmap, this.last.result);
+    this.redraw();
   }
 
   redraw() {

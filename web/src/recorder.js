@@ -49,6 +49,12 @@ export class Recorder {
     this.extension = kind.startsWith("video/mp4") ? "mp4" : "webm";
     this.recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: BITS });
     this.recorder.ondataavailable = ({ data }) => this.parts.push(data);
+    this.film = new Promise((done) => {
+      this.recorder.onstop = () => {
+        this.stream.getTracks().forEach((track) => track.stop());
+        done(new Blob(this.parts, { type: this.recorder.mimeType.split(";")[0] }));
+      };
+    });
     this.recorder.onerror = ({ error }) => failed(new Error(`The recording stopped: ${error?.message ?? "unknown"}.`));
     this.recorder.start(1000);
   }
@@ -58,14 +64,9 @@ export class Recorder {
     return (performance.now() - this.began) / 1000;
   }
 
-  /** Ends the recording; resolves to the film. */
+  /** Ends the recording, which may have ended by itself; resolves to the film. */
   stop() {
-    return new Promise((done) => {
-      this.recorder.onstop = () => {
-        this.stream.getTracks().forEach((track) => track.stop());
-        done(new Blob(this.parts, { type: this.recorder.mimeType.split(";")[0] }));
-      };
-      this.recorder.stop();
-    });
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+    return this.film;
   }
 }

@@ -34,7 +34,12 @@ export class Network {
     const start = (many) => {
       const name = many ? "litert_wasm_threaded_internal.js" : "litert_wasm_internal.js";
       // The threads' own workers load the same script; without this they would load ours.
-      self.Module = { mainScriptUrlOrBlob: base + name, locateFile: (file) => base + file };
+      const locateFile = (file) => {
+        if (file.endsWith(".wasm")) this.runtime = file.slice(0, -5); // the build it chose for this browser
+        return base + file;
+      };
+      this.runtime = name.slice(0, -3);
+      self.Module = { mainScriptUrlOrBlob: base + name, locateFile };
       return loadLiteRt(base, { threads: many });
     };
     // A browser without relaxed SIMD has no threaded build.
@@ -76,13 +81,23 @@ export class Network {
   /** Input float32 [h, w, 3] -> output float32 [h, w]. */
   async run({ model, size, accelerator }, input) {
     let tensor = new Tensor(input, [1, ...size, 3]);
-    if (accelerator === "webgpu") tensor = await tensor.moveTo("webgpu");
-    const [output] = await model.run([tensor]);
-    const alpha = await output.data();
-    const copy = Float32Array.from(alpha);
-    tensor.delete();
-    output.delete();
-    return copy;
+    let output;
+    try {
+      if (accelerator === "webgpu") tensor = await tensor.moveTo("webgpu");
+      [output] = await model.run([tensor]);
+      return Float32Array.from(await output.data());
+    } finally {
+      tensor.delete();
+      output?.delete();
+    }
+  }
+
+  /** After a failure: whether it was on WebGPU (a reset driver, a computer that slept), which is not used any more. */
+  leaveWebGpu() {
+    if (this.device !== "webgpu") return false;
+    [this.device, this.note] = ["wasm", "WebGPU stopped"];
+    this.sizes = this.files.wasm.map(({ size }) => size);
+    return true;
   }
 
   /** Takes WebGPU if it is there, gives the same answer, and is faster (or was asked for). */

@@ -108,5 +108,7 @@ export async function pictureOf(file) {
   const scale = LONGEST / Math.max(whole.width, whole.height);
   if (scale >= 1) return whole;
   const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.max(1, Math.round(side * scale)));
-  return createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  const small = await createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  whole.close(); // 48 megapixels are 192 MB
+  return small;
 }

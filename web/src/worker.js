@@ -63,13 +63,16 @@ async function open({ root, device, threads }) {
   if (!response?.ok) throw new NetworkError("The list of networks is missing from the server: build the page again.");
   network = new Network(root, await response.json());
   await network.open({ device, threads });
-  return { device: network.device, threads: network.threads, note: network.note, model: network.files[network.device][0].file };
+  return { device: network.device, threads: network.threads, runtime: network.runtime, note: network.note, model: network.files[network.device][0].file };
 }
 
 self.onmessage = async ({ data }) => {
   try {
     if (data.open) return self.postMessage({ opened: await open(data.open) });
-    const result = await matte(data);
+    const result = await matte(data).catch((error) => {
+      if (!network.leaveWebGpu()) throw error;
+      return matte(data);
+    });
     const buffers = [result.line, result.contrast?.data, result.scene?.data].filter(Boolean).map(({ buffer }) => buffer);
     self.postMessage({ result, bitmap: data.bitmap, number: data.number }, [data.bitmap, ...buffers]);
   } catch (error) {
