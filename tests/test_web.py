@@ -485,6 +485,59 @@ def test_recording(page: object, tmp_path: Path) -> None:
     assert pictures[-1].std() > 20
 
 
+def test_a_still_can_be_recorded(page: object, tmp_path: Path) -> None:
+    show_file(page, ASTRONAUT)
+    page.keyboard.press("r")
+    page.wait_for_timeout(2500)
+    path = downloaded(page, lambda: page.keyboard.press("r"), tmp_path)
+    pictures, _ = videos.read(path)
+    assert len(pictures) >= 2
+    assert pictures[-1].std() > 20
+
+
+def test_a_frame_that_stayed_is_worked_out_anew(page: object, tmp_path: Path) -> None:
+    page.click('[data-key="none"]')
+    page.click("#begin-camera")
+    shown(page, 3)
+    page.keyboard.press(" ")
+    plain = snapshot(page, tmp_path)[..., :3].astype(int)
+    worked_out(page, lambda: page.click('[data-key="blur"]'))
+    blurred = snapshot(page, tmp_path)[..., :3].astype(int)
+    assert np.abs(blurred.mean((0, 1)) - plain.mean((0, 1))).max() < 10  # not black
+    assert np.abs(blurred - plain).mean() > 1
+
+
+def test_a_lost_graphics_context_comes_back(page: object, tmp_path: Path) -> None:
+    show_file(page, ASTRONAUT)
+    before = snapshot(page, tmp_path)
+    page.evaluate("""() => new Promise((done) => {
+        const canvas = document.getElementById("canvas");
+        const lost = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
+        canvas.addEventListener("webglcontextrestored", () => setTimeout(done, 100), { once: true });
+        canvas.addEventListener("webglcontextlost", () => setTimeout(() => lost.restoreContext(), 100), { once: true });
+        lost.loseContext();
+    })""")
+    assert np.abs(snapshot(page, tmp_path).astype(int) - before).max() <= 2
+
+
+def test_of_two_backgrounds_the_last_chosen_is_shown(page: object, tmp_path: Path) -> None:
+    show_file(page, ASTRONAUT)
+    worked_out(page, lambda: page.click('[data-key="picture:Galaxies"]'))
+    wanted = snapshot(page, tmp_path)
+    page.click('[data-key="none"]')
+    page.evaluate("""() => {
+        const asked = fetch;
+        window.fetch = async (...words) => {
+            if (/launch/i.test(words[0])) await new Promise((done) => setTimeout(done, 800));
+            return asked(...words);
+        };
+    }""")
+    page.click('[data-key="picture:Launch"]')
+    page.click('[data-key="picture:Galaxies"]')
+    page.wait_for_timeout(2000)
+    assert np.abs(snapshot(page, tmp_path).astype(int) - wanted).mean() < 1
+
+
 def test_video_file(page: object, tmp_path: Path) -> None:
     frames = [np.roll(portraits.portrait(4, 240, 320)[0], 2 * number, 1) for number in range(20)]
     path = videos.write(tmp_path / "in.webm", frames, sound=None, codec="libvpx")
