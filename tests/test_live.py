@@ -19,7 +19,7 @@ from tests import portraits, videos
 from tests.conftest import ROOT, hears_interrupts, refused
 from tests.test_clips import turn
 from utils.images import list_images, read_image, read_rgba, write_image
-from utils.sinks import read_alpha
+from utils.video_sink import read_alpha
 
 ASTRONAUT = read_image(ROOT / "data/samples/astronaut.jpg")
 HEADLESS = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests import portraits, videos
-from utils import servers, sinks
+from utils import stream_sink
 from utils.images import list_images, read_rgba, write_image
-from utils.sinks import StreamSink, open_sink, read_alpha
+from utils.sinks import open_sink
 from utils.sources import VideoError, open_source
+from utils.stream_sink import StreamSink
+from utils.video_sink import check_alpha, read_alpha
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "webm"])
@@ -119,12 +121,12 @@ def test_other_peoples_pictures_stay(tmp_path) -> None:
 
 @pytest.mark.parametrize(("scheme", "answer"), [("rtmp", b"\x03"), ("rtsp", b"RTSP/1.0 200 OK\r\n\r\n")])
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, scheme: str, answer: bytes) -> None:
-    monkeypatch.setattr(servers, "PATIENCE", 0.3)
+    monkeypatch.setattr(stream_sink, "PATIENCE", 0.3)
     heard = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/live/x"
         with pytest.raises(VideoError, match="says nothing"):
-            servers.greet(address)
+            stream_sink.greet(address)
 
         def polite() -> None:
             for _ in range(2):  # the first is the silent conversation of before
@@ -135,11 +137,11 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, scheme: str, 
 
         thread = threading.Thread(target=polite)
         thread.start()
-        servers.greet(address)
+        stream_sink.greet(address)
         thread.join()
     assert heard[1].startswith({"rtmp": b"\x03", "rtsp": b"OPTIONS rtsp://"}[scheme])
     with pytest.raises(VideoError, match="refused"):
-        servers.greet(address)
+        stream_sink.greet(address)
 
 
 class Server(StreamSink):
@@ -157,7 +159,7 @@ class Server(StreamSink):
 
 
 def test_a_server_that_comes_back_gets_the_rest(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sinks, "RETRY", 0.02)
+    monkeypatch.setattr(stream_sink, "RETRY", 0.02)
     sink = Server(reconnect=5)
     for there in (True, False, True):
         sink.there = there
@@ -170,7 +172,7 @@ def test_a_server_that_comes_back_gets_the_rest(monkeypatch, capsys) -> None:
 
 
 def test_a_server_that_stays_away_is_an_error(monkeypatch) -> None:
-    monkeypatch.setattr(sinks, "RETRY", 0.02)
+    monkeypatch.setattr(stream_sink, "RETRY", 0.02)
     sink = Server(reconnect=0.2)
     sink.write(cutouts(1)[0], 0)
     sink.there = False
@@ -195,7 +197,7 @@ def test_lost_alpha_is_noticed(tmp_path) -> None:
             sink.write(picture, number / 25)
     wrong = {0: 255 - cutouts(1)[0][..., 3]}
     with pytest.raises(VideoError, match="off in frame 0"):
-        sinks.check_alpha(str(tmp_path / "out.webm"), wrong)
+        check_alpha(str(tmp_path / "out.webm"), wrong)
 
 
 def test_refusals(tmp_path) -> None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests import videos
 from utils import gstreamer, live
-from utils.sinks import StreamSink, VideoSink, open_sink
+from utils.sinks import open_sink
 from utils.sound import RATE, LiveSound, Tap
 from utils.sources import VideoError, open_source
+from utils.stream_sink import StreamSink
+from utils.video_sink import VideoSink
 
 
 class Kept(StreamSink):

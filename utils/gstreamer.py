@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from utils.sinks import BITRATE, DEFAULT_RATE, KEYFRAMES, Sink, StreamSink, _as_first, _even
+from utils.encoding import DEFAULT_RATE, Sink, as_first, even
 from utils.sound import Tap
 from utils.sources import VideoError
+from utils.stream_sink import BITRATE, KEYFRAMES, StreamSink
 
 PROCESS = Path(__file__).with_name("gst_process.py")
 PYTHONS = (sys.executable, "/usr/bin/python3")
@@ -83,8 +84,8 @@ class PipelineSink(Sink):
             raise VideoError(self._failed)
         if self._size is None:
             self._size = picture.shape[:2]
-            self._start(_even(picture))
-        picture = _even(_as_first(picture, self._size, False))
+            self._start(even(picture))
+        picture = even(as_first(picture, self._size, False))
         if self._writer is not None:
             self._writer.write(picture[..., ::-1])
         else:

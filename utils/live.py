@@ -26,12 +26,15 @@ import numpy as np
 
 from utils import blending, cli, segmenter, temporal
 from utils.backend import keep_memory
+from utils.encoding import Sink
 from utils.files import write_text
 from utils.images import to_uint8, write_image
 from utils.pipeline import Behind, Matting, Rate, Stages, ahead, delayed
 from utils.sheets import on_checkerboard
-from utils.sinks import BITRATE, KEYFRAMES, Sink, StreamSink, VideoSink, VirtualCamera, open_sink
+from utils.sinks import VirtualCamera, open_sink
 from utils.sources import Frame, Source, open_source
+from utils.stream_sink import BITRATE, KEYFRAMES, StreamSink
+from utils.video_sink import VideoSink
 from utils.viewer import Viewer, has_display
 
 SHIPPED = str(Path(__file__).resolve().parent.parent / "checkpoints/live_int8.tflite")

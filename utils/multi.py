@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.encoding import Sink
 from utils.pipeline import Behind, Matting, Rate, Stages
 from utils.segmenter import Look, Segmenter
-from utils.sinks import Sink
 from utils.sources import Frame, Source
 
 STALL = 1.0  # seconds without a picture after which a source is marked and no longer waited for

@@ -23,11 +23,11 @@ import numpy as np
 from utils import live, metrics_http, multi_report, segmenter
 from utils.backend import keep_memory
 from utils.background import Background
+from utils.encoding import Sink
 from utils.files import write_json
 from utils.images import to_uint8, write_image
 from utils.multi import Batcher, Reader, Stream, close_all, gather, state
 from utils.pipeline import Behind, Stages
-from utils.sinks import Sink
 from utils.sources import Frame, Source, VideoError, open_source
 from utils.tiles import Tiles
 from utils.viewer import Viewer

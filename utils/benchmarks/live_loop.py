@@ -20,7 +20,7 @@ from utils import clips, live, segmenter
 from utils.background import Background
 from utils.images import read_image
 from utils.pipeline import WARM
-from utils.sinks import VideoSink
+from utils.video_sink import VideoSink
 
 SIZE = (720, 1280)
 RATE = 30.0
