@@ -58,12 +58,12 @@ def main() -> int:
         raise ValueError(f"--temporal steadies clips: {args.dataset} holds none")
     pairs = choose_pairs(args)
     network = segmenter.by_arguments(args)
-    print(f"{Path(args.model).name}: {network}, {len(pairs)} photos")
+    print(f"{network.file.name}: {network}, {len(pairs)} photos")
     network.warm_up()
     rows = evaluation.evaluate(network, pairs, matting=True)
     sources = {name: evaluation.mean(some) for name, some in evaluation.groups(rows)}
     summary = {
-        "model": Path(args.model).name,
+        "model": network.file.name,
         "runtime": str(network),
         "photos": len(rows),
         **evaluation.mean(rows),
@@ -71,7 +71,7 @@ def main() -> int:
         **evaluation.latency(rows),
         "sources": sources,
     }
-    stem = output_stem(args)
+    stem = output_stem(args, network.file)
     print_table(summary)
     write_json(f"{stem}_eval.json", summary)
     write_text(f"{stem}_eval.csv", table(rows))
@@ -86,22 +86,23 @@ def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
     from utils.files import write_json
 
     network = segmenter.by_arguments(args)
-    print(f"{Path(args.model).name}: {network}, {len(paths)} clips")
+    print(f"{network.file.name}: {network}, {len(paths)} clips")
     rows = evaluation.evaluate_clips(network, paths, args.temporal)
     summary = evaluation.mean_steadiness(rows)
     print(f"{'clip':<40}" + "".join(f"{name:>15}" for name in summary))
     for row in [*rows, {"clip": "all", **summary}]:
         cells = (f"{row[name]:>15.3f}" if name in row else f"{'-':>15}" for name in summary)
         print(f"{row['clip'][:38]:<40}" + "".join(cells))
-    target = f"{output_stem(args)}_clips.json"
-    write_json(target, {"model": Path(args.model).name, **summary, "clips": rows})
+    target = f"{output_stem(args, network.file)}_clips.json"
+    write_json(target, {"model": network.file.name, **summary, "clips": rows})
     print(f"written: {target} (flicker and mad x1000, dtssd x100)")
     return 0
 
 
-def output_stem(args: argparse.Namespace) -> Path:
-    """What the names of all files written begin with."""
-    return Path(args.out) / Path(args.model).name.replace(".", "_")
+def output_stem(args: argparse.Namespace, file: Path) -> Path:
+    """What the names of all files written begin with; every run's network is called best, so its folder is named too."""
+    name = f"{file.resolve().parent.name}_{file.name}" if file.stem in ("best", "last") else file.name
+    return Path(args.out) / name.replace(".", "_")
 
 
 def choose_pairs(args: argparse.Namespace) -> list:

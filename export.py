@@ -91,6 +91,8 @@ def main() -> int:
 
     if args.deepstream:
         return export_deepstream(args)
+    if args.scales > len(args.size or [None]):
+        raise ValueError(f"--scales {args.scales}: give as many --size")
     names = formats.choose(args.formats)
     check_output(args.output, names)
     chosen = choose_photos(args)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import models
 from models import blocks, mobilenetv2
 
 ENCODER = mobilenetv2.ENCODER
@@ -55,6 +56,11 @@ def load_encoder(network: keras.Model, weights: str | Path, edge_head: bool = Fa
     from pixels in -1..1 to this network's normalisation, and block 0's extra 1x1 starts as identity.
     """
     mobilenetv2.load(network, weights, 1.0)
+    if (
+        Path(weights).suffix == ".keras"
+        and models.cards.read(weights)["architecture"]["name"] == "portrait_net"
+    ):
+        return
     stem, norm = network.get_layer("Conv1"), network.get_layer("bn_Conv1")
     kernel = stem.get_weights()[0]
     shift = np.array(MEAN) / 127.5 - 1

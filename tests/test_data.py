@@ -151,7 +151,11 @@ def test_what_changed_since_is_followed(tmp_path: Path, command: Command) -> Non
         for kind in ("images", "masks"):
             old = next((tmp_path / "in" / kind).glob(f"{mended}.*"))
             shutil.copy(old, old.with_stem(f"new_{number}"))
+    mine = tmp_path / "out" / "train" / "images" / "mine.jpg"
+    mine.write_text("put here by hand")
     assert command(*words).returncode == 0
+    assert mine.read_text() == "put here by hand"
+    mine.unlink()
     rows = manifest(tmp_path / "out")
     assert len(rows) == len(before) + 19
     there = {

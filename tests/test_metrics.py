@@ -59,10 +59,18 @@ def test_boundary_f_forgives_its_width() -> None:
     near[104:204, 100:200] = 1
     far[120:220, 100:200] = 1
     assert metrics.boundary_f(near, truth) == 1
-    # Moved by 20 rows, of the 396 pixels of an outline have a partner: the sides where both run (80
+    # Moved by 20 rows, of the 400 pixels of a contour have a partner: the sides where both run (81
     # rows, twice), 4 rows of each side beyond the other's end, and 4 pixels at each end of the row
     # that lies inside the other square.
-    assert metrics.boundary_f(far, truth) == pytest.approx((2 * 80 + 2 * 4 + 2 * 4) / 396)
+    assert metrics.boundary_f(far, truth) == pytest.approx((2 * 81 + 2 * 4 + 2 * 4) / 400)
+
+
+def test_the_pictures_edge_is_no_contour() -> None:
+    """Who stands on the lower edge and is found elsewhere scores nothing for the edge they share."""
+    truth, beside = np.zeros((120, 160), np.float32), np.zeros((120, 160), np.float32)
+    truth[60:, 20:60] = beside[60:, 100:140] = 1
+    assert metrics.boundary_f(beside, truth) == 0
+    assert metrics.boundary_f(truth, truth) == 1
 
 
 def test_matting_errors() -> None:
@@ -100,8 +108,9 @@ def test_grad_of_a_moved_edge() -> None:
     edge = np.zeros((40, 60), np.float32)
     edge[:, 30:] = 1
     assert metrics.grad(edge, edge) == 0
-    # A step smoothed by a Gaussian has the Gaussian itself as slope: its squares sum to 1/(2 sigma sqrt(pi)).
-    energy = 40 / (2 * 1.4 * np.sqrt(np.pi))
+    # A step smoothed by a Gaussian has the Gaussian itself as slope: its squares sum to 1/(2 sigma sqrt(pi)); the
+    # kernel's own squares, which are brought to 1, to 1/(8 pi sigma^4).
+    energy = 40 / (2 * 1.4 * np.sqrt(np.pi)) * 8 * np.pi * 1.4**4
     assert metrics.grad(edge, np.zeros_like(edge)) == pytest.approx(energy / 1000, rel=0.03)
 
 

@@ -152,7 +152,12 @@ def test_the_command_keeps_what_it_is_sure_of_and_goes_on(command, photos: Path,
 def test_photos_that_changed_or_went_are_followed(command, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(command, photos, out, "--bar", 0.3)
-    (photos / "b.png").unlink()
+    (photos / "b.png").rename(photos / "a.2024.png")  # a stem with a dot is not that of a
+    run(command, photos, out, "--bar", 0.3)
+    times = (out / "masks" / "a.png").stat().st_mtime_ns
+    (photos / "a.2024.png").unlink()
+    run(command, photos, out, "--bar", 0.3)
+    assert (out / "masks" / "a.png").stat().st_mtime_ns == times
     write_image(photos / "a.jpg", read_image(photos / "a.jpg")[:, ::-1])
     before = read_mask(out / "masks" / "a.png")
     assert "kept 1 of 3" in run(command, photos, out, "--bar", 0.3).stdout

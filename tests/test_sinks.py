@@ -122,9 +122,10 @@ def test_other_peoples_pictures_stay(tmp_path) -> None:
 @pytest.mark.parametrize(("scheme", "answer"), [("rtmp", b"\x03"), ("rtsp", b"RTSP/1.0 200 OK\r\n\r\n")])
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, scheme: str, answer: bytes) -> None:
     monkeypatch.setattr(stream_sink, "PATIENCE", 0.3)
+    monkeypatch.setattr(stream_sink, "HERE", ())
     heard = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/live/x"
+        address = f"{scheme}://me:secret@127.0.0.1:{listener.getsockname()[1]}/live/x"
         with pytest.raises(VideoError, match="says nothing"):
             stream_sink.greet(address)
 
@@ -139,6 +140,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch, scheme: str, 
         thread.start()
         stream_sink.greet(address)
         thread.join()
+    assert b"secret" not in heard[1]
     assert heard[1].startswith({"rtmp": b"\x03", "rtsp": b"OPTIONS rtsp://"}[scheme])
     with pytest.raises(VideoError, match="refused"):
         stream_sink.greet(address)

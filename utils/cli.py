@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -54,7 +55,8 @@ def one_line(error: BaseException) -> str:
 
 def pasteable(*words: object) -> str:
     """A command of ours that a shell takes as it is, whatever is in its paths."""
-    return shlex.join(["python", *map(str, words)])
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    return join(["python", *map(str, words)])
 
 
 def next_command(*words: object) -> str:

@@ -137,6 +137,7 @@ def scene(
 
 def write_clip(folder: Path, moments: list[Moment], facts: dict) -> None:
     """Frames, alphas and, last, the facts: a folder without clip.json is not finished."""
+    (folder / "clip.json").unlink(missing_ok=True)
     for number, moment in enumerate(moments):
         write_image(folder / "images" / f"{number:04}.jpg", moment.frame)
         write_image(folder / "masks" / f"{number:04}.png", to_uint8(moment.alpha))

@@ -14,7 +14,7 @@ from typing import Any
 from utils import cli
 from utils.files import replacing
 from utils.images import read_image
-from utils.sheets import CURVES, draw_curves
+from utils.sheets import CURVES, draw_curves, overlays_of
 
 MEASURED = ("iou", "boundary_iou", "accuracy", "mad")
 IGNORED = ("out", "resume", "resumed", "workers")
@@ -24,7 +24,9 @@ WIDTH = 15  # inches
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a training")
-    parser.add_argument("--out", default="compare.png", help="picture to write")
+    parser.add_argument(
+        "--out", type=cli.file(".png", ".jpg", ".pdf"), default="compare.png", help="picture to write"
+    )
     args = parser.parse_args()
     folders = [Path(name) for name in args.runs]
     if len(folders) < 2:
@@ -114,7 +116,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _last_overlays(folder: Path) -> Any:
-    found = sorted((folder / "overlays").glob("epoch_*.jpg"))
+    found = overlays_of(folder)
     return read_image(found[-1]) if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import shutil
@@ -17,6 +18,7 @@ from utils import bulk, dataset
 from utils.cli import progress
 from utils.files import replacing, sweep, write_bytes, write_json, write_text
 from utils.images import (
+    JPEG,
     Stored,
     encode,
     header,
@@ -28,7 +30,7 @@ from utils.images import (
 from utils.layouts.base import WHOLE, DatasetError, Pair, Parts
 
 WAYS = ("photo", "video", "source")
-LOSSY = {".jpg", ".jpeg", ".webp"}
+LOSSY = JPEG | {".webp", ".avif"}
 QUALITY = 95
 CHUNK = 64  # frames or photos a worker does in a row; a video's decoder goes on within them
 SETTINGS, MANIFEST = "conversion.json", "manifest.csv"
@@ -71,7 +73,7 @@ def convert(parts: Parts, out: Path, settings: dict, ray_address: str | None = N
             found |= {(row.split, row.stem): row for row in done}
             bar.update(len(done))
     _sweep(out)
-    _take_out_others(out, jobs)
+    _take_out_gone(out, jobs)
     rows = [found[job.split, job.pair.stem] for job in jobs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -100,6 +102,7 @@ def write_pair(job: Job) -> Row:
     pair, folder, split = job
     target = folder / "masks" / f"{pair.stem}.png"
     if not target.is_file() or _outdated(target, pair):
+        _unlink(folder / "images", pair.stem)  # it may have had another ending
         _write_image(pair.image, folder / "images", pair.stem)
         write_bytes(target, encode(mask_to_uint8(read_mask(pair.mask))))
     alpha = read_mask(target)
@@ -200,12 +203,20 @@ def _outdated(target: Path, pair: Pair) -> bool:
     return any(file.stat().st_mtime_ns > target.stat().st_mtime_ns for file in files)
 
 
-def _take_out_others(out: Path, jobs: list[Job]) -> None:
-    """What an earlier run wrote of photos that are gone, or that now belong to another part."""
-    wanted = {(job.folder / kind, job.pair.stem) for job in jobs for kind in ("images", "masks")}
-    folders = [path for path in out.rglob("*") if path.name in ("images", "masks") and path.is_dir()]
-    for path in [path for folder in folders for path in folder.iterdir()]:
-        if (path.parent, path.stem) not in wanted:
+def _take_out_gone(out: Path, jobs: list[Job]) -> None:
+    """What the last run wrote of photos that are gone, or that now belong to another part."""
+    if not (out / MANIFEST).is_file():
+        return
+    with (out / MANIFEST).open(newline="") as file:
+        before = {(row["split"], row["stem"]) for row in csv.DictReader(file)}
+    for part, stem in before - {(job.split, job.pair.stem) for job in jobs}:
+        _unlink(out / part / "images", stem)
+        _unlink(out / part / "masks", stem)
+
+
+def _unlink(folder: Path, stem: str) -> None:
+    for path in folder.glob(f"{glob.escape(stem)}.*"):
+        if path.stem == stem:
             path.unlink()
 
 

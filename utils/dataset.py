@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from utils.images import ImageError, Stored, image_size, open_upright, read_imag
 from utils.layouts.base import WHOLE, DatasetError, How, Pair, Parts, some
 from utils.layouts.folders import MASK_FOLDERS, find_pairs
 
+DECODERS = min(4, os.cpu_count() or 1)  # photos decoded at a time: large ones are large
 __all__ = ["MASK_FOLDERS", "DatasetError", "How", "Pair", "check", "find_pairs", "mask_fault", "open_dataset"]
 __all__ += ["open_parts", "split", "training_pairs"]
 
@@ -104,12 +106,15 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
 
     Sizes of all pairs are compared from the file headers, photos of `pairs` and of `held` (validation) byte by
     byte. Up to `sample` masks, evenly spread, are decoded. Raises DatasetError for unreadable files, sizes that
-    differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255. All of
-    `held` is decoded (ImageError): it is first met when an epoch has passed, which a damaged photo would make vain.
+    differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255. All files
+    of `held` are decoded (ImageError): it is first met when an epoch has passed, which a damaged photo would make vain.
     """
     _check_sizes([*pairs, *held])
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(_decode, held):
+    files = [
+        pair for pair in held if isinstance(pair.image, Path)
+    ]  # films are long, and cut off they have frames
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for _ in pool.map(_decode, files):
             pass
     leaks = copies(pairs, held)
     if leaks:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from utils.files import write_bytes
 
-EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+EXTENSIONS |= {".avif"} if features.check("avif") else set()  # Pillow 11.3 and newer
 JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag

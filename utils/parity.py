@@ -129,7 +129,8 @@ def compare(
     columns = list(zip(*rows, strict=True))
     changes = [None, None] if truths is None else [float(np.mean(column)) for column in columns[4:]]
     means = [float(np.mean(column)) for column in columns[1:4]]
-    return Parity(len(rows), float(np.max(columns[0])), *means, *changes, hard)
+    photos = len(rows) // (2 if source.channels == 4 else 1)
+    return Parity(photos, float(np.max(columns[0])), *means, *changes, hard)
 
 
 class Cut(Segmenter):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from utils import dataset
 from utils.dataset import DatasetError
-from utils.images import list_images
+from utils.images import JPEG, list_images
 from utils.layouts.base import PARTS
 
 
@@ -56,4 +56,4 @@ def find_photos(source: str | Path, skip_unpaired: bool = False) -> list[Photo]:
 
 def ending(path: Path) -> str:
     """The ending that a changed copy gets: JPEG stays JPEG, all else is written without loss."""
-    return ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    return ".jpg" if path.suffix.lower() in JPEG else ".png"

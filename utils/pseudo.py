@@ -248,7 +248,7 @@ def main() -> int:
     open_out(out, settings)
     for path in (out / "records").glob("*/*.json"):
         if path.stem not in stems:
-            forget(out, Path(path.stem))
+            forget(out, Path(path.name))  # its stem is the photo's
     make = functools.partial(Labeller, models, tuple(args.scales), args.bar, out)
     work = bulk.run([str(photo.resolve()) for photo in photos], make, args.threads, args.ray)
     rows = finish(out, photos, list(cli.progress(work, "pseudo", len(photos))), args.bar)

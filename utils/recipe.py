@@ -51,6 +51,10 @@ def open_data(
     cutouts: list[Pair | Path] = []
     for folder in args.cutouts:
         cutouts += find_cutouts(folder)
+    known = set(dataset.copies([item for item in cutouts if isinstance(item, Pair)], validation))
+    if known:
+        print(f"note: {len(known)} people of --cutouts are in validation: left out")
+        cutouts = [item for item in cutouts if not (isinstance(item, Pair) and item.image in known)]
     if cutouts and not backgrounds:
         raise ValueError("--cutouts need --backgrounds to be placed on")
     mix = Mix(True, backgrounds, cutouts, args.composite, twins=args.consistency > 0)
@@ -116,6 +120,8 @@ def open_network(
         return models.weighted(qat.simulated(network), last), architecture
     if last:
         return models.load(last, **options(args)), architecture
+    if args.init and args.encoder:
+        raise ValueError("--init brings its own encoder: leave out --encoder")
     if args.init:
         network = models.load(args.init, input_size=batches.size, channels=args.channels, **options(args))
         if args.qat:

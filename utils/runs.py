@@ -78,7 +78,8 @@ class Run:
         sheets.plot_curves(self.path / "curves.png", trainer.history)
         # Last, so that an epoch which counts as done has left all its traces.
         heads = [key for key in models.TRAINING_ONLY if self.architecture["options"].get(key)]
-        card = {**card, "simulated": self.args.qat, "heads": heads}
+        # The metrics are those of the averaged weights, which best.keras has.
+        card = {**card, "metrics": {}, "simulated": self.args.qat, "heads": heads}
         models.save(trainer.network, self.path / "last.keras", card, trainer.state())
 
     def finish(self) -> None:
@@ -92,7 +93,7 @@ class Run:
     def _write_sheets(self, network: Segmenter) -> None:
         pictures = _overlays(network, spread(self.validation, OVERLAYS))
         write_image(self.path / "overlays.png", sheets.grid(pictures, 5))
-        strips = [read_image(path) for path in spread(sorted((self.path / "overlays").iterdir()), LINES)]
+        strips = [read_image(path) for path in spread(sheets.overlays_of(self.path), LINES)]
         write_image(self.path / "progress.jpg", np.vstack(strips))
 
     def _strip(self, network: Segmenter, epoch: int) -> np.ndarray:

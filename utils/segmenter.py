@@ -42,6 +42,7 @@ class Segmenter:
     """
 
     runtime = ""
+    file: Path | None = None  # that was opened: with --runtime another than the one named
     batches = False  # whether several pictures go through the network at once; exports have a batch of one
 
     def __init__(self, card: dict[str, Any], size: tuple[int, int], channels: int, threads: int) -> None:
@@ -313,9 +314,11 @@ def open(
     if opener is None:
         raise ValueError(f"{path}: cannot be opened as a network: give one of {', '.join(RUNTIMES)}")
     segmenter = opener(path, threads, device)
+    segmenter.file = path
     others = [opener(other, threads, device) for other in _other_shapes(path, segmenter.card)]
     if others:
         segmenter = ShapedSegmenter([segmenter, *others])
+        segmenter.file = path
     if device not in ("auto", segmenter.device):
         line = f"{device} was asked for, but {segmenter.runtime} runs on {segmenter.device}"
         if strict:

@@ -112,3 +112,9 @@ def draw_curves(axes: Iterable[Any], histories: dict[str, list[dict[str, float]]
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
+
+
+def overlays_of(folder: Path) -> list[Path]:
+    """A run's overlays, epoch by epoch."""
+    found = (folder / "overlays").glob("epoch_*.jpg")
+    return sorted(found, key=lambda path: (len(path.name), path.name))

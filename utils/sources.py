@@ -11,7 +11,9 @@ the newest frame there is: late frames are dropped, never queued.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -27,6 +29,8 @@ from utils.sound import JUMP, Tap
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
 STALL = 5.0  # seconds without a frame after which a live source counts as broken
+REORDERED = 8  # pictures that a codec puts off at most
+TRIES = 3  # of a camera that was never there
 LISTEN = 0.1  # seconds between two looks at the window while no frame comes
 
 
@@ -187,7 +191,7 @@ class Live(Source):
             except Exception as error:  # whatever a driver or a decoder raises, this thread must tell of it
                 reason = " ".join(str(error).removeprefix(f"{self.name}: ").split()) or type(error).__name__
             self.trouble = reason
-            if self._hopeless and not self._number:
+            if self._hopeless and not self._number and self.retries + 1 >= TRIES:
                 self._reconnect = 0.0
             if time.monotonic() - last >= self._reconnect:
                 break
@@ -212,8 +216,10 @@ def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] 
     """
     text = str(spec)
     if text.isdigit() or text.startswith("/dev/video"):
-        # A camera that was never there will not come; among many sources it may be plugged in later.
-        return Live(f"camera {text}", lambda: _camera(text, size), reconnect, hopeless=reconnect < math.inf)
+        # A camera that was never there will not come, but among many sources it may be plugged in later, and macOS
+        # gives none before its question was answered.
+        hopeless = reconnect < math.inf and sys.platform != "darwin"
+        return Live(f"camera {text}", lambda: _camera(text, size), reconnect, hopeless=hopeless)
     if text.startswith("gst:"):
         from utils.gstreamer import frames
 
@@ -295,7 +301,7 @@ def _decoded(container, stream, rate: float | None, tap: Tap | None = None) -> I
     if tap is not None:
         frames = ((frame, frame.time) for frame in _tapped(container, stream, tap))
     elif container.format.name == "avi":
-        frames = _timed_by_packets(container, stream)
+        frames = _in_order(container.decode(stream))
     else:
         frames = ((frame, frame.time) for frame in container.decode(stream))
     step, last = 1 / (rate or FOLDER_RATE), 0.0
@@ -308,14 +314,21 @@ def _decoded(container, stream, rate: float | None, tap: Tap | None = None) -> I
         yield Frame(upright(frame, stream), moment)
 
 
-def _timed_by_packets(container, stream) -> Iterator[tuple[Any, float | None]]:
-    """Frames with their times, for a container that counts pictures as they are coded, which may be in another order."""
-    times: deque[float] = deque()
-    for packet in container.demux(stream):
-        if packet.size and packet.dts is not None:
-            times.append(float(packet.dts * packet.time_base))
-        for frame in packet.decode():
-            yield frame, times.popleft() if times else None
+def _in_order(frames: Iterator[Any]) -> Iterator[tuple[Any, float | None]]:
+    """Frames with their times, for a container that counts pictures as they are coded, which may be in another order.
+
+    The pictures come as they are shown; their times, sorted, are theirs. Codecs put few pictures off.
+    """
+    waiting: deque[Any] = deque()
+    times: list[float] = []
+    for frame in frames:
+        waiting.append(frame)
+        if frame.time is not None:
+            heapq.heappush(times, frame.time)
+        if len(waiting) > REORDERED:
+            yield waiting.popleft(), heapq.heappop(times) if times else None
+    while waiting:
+        yield waiting.popleft(), heapq.heappop(times) if times else None
 
 
 def upright(frame, stream) -> np.ndarray:

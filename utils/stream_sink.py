@@ -19,6 +19,7 @@ BITRATE = 2_500_000  # of a stream, bits a second
 KEYFRAMES = 2.0  # seconds between whole pictures of a stream
 RETRY = 1.0  # seconds between two looks for a server that went away
 PATIENCE = 5.0  # seconds that a server has to answer
+HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class StreamSink(Sink):
@@ -134,14 +135,15 @@ def greet(address: str) -> None:
     """Begin a conversation with an RTMP or RTSP server and leave. Raises VideoError where nothing comes back in time.
 
     PyAV opens a connection with Python's lock held and no limit: a server that accepts and is silent would
-    stop every thread for good. Source: Adobe's RTMP specification 1.0, 5.2; RFC 2326, 10.1.
+    stop every thread for good. One on this machine is not asked: `ffmpeg -listen 1` takes one connection only. Source: Adobe's RTMP specification 1.0, 5.2; RFC 2326, 10.1.
     """
     parts = urlsplit(address)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a password is for whoever asks
     words = {
         "rtmp": (1935, b"\x03" + bytes(1536)),
-        "rtsp": (554, f"OPTIONS {address} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()),
+        "rtsp": (554, f"OPTIONS {plain} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()),
     }
-    if parts.scheme not in words or not parts.hostname:
+    if parts.scheme not in words or not parts.hostname or parts.hostname in HERE:
         return
     usual, hello = words[parts.scheme]
     try:

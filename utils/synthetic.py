@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from utils.images import resize
+
 
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray, radius: int = 0) -> np.ndarray:
     """The person's own colours under and beyond a soft edge, float32 [H, W, 3] in 0..255.
@@ -72,7 +74,7 @@ def random_crop(background: np.ndarray, size: tuple[int, int], rng: np.random.Ge
     part = background[top : top + crop[0], left : left + crop[1]]
     if rng.random() < 0.5:
         part = part[:, ::-1]
-    return cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return resize(np.ascontiguousarray(part), *size)
 
 
 def mean_near(values: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:

@@ -138,10 +138,10 @@ class Trainer:
         """
         self._prepare(batches)
         losses, began = [], time.perf_counter()
+        start = began  # what is waited for counts too
         bar = progress(range(len(batches) * batches.batch), f"epoch {self.epoch + 1}")
         with bar:
             for step, batch in enumerate(prefetch(batches, workers)):
-                start = time.perf_counter()
                 done = self.epoch + step / len(batches)
                 share = self.timetable.share(done, self.seconds)
                 if share >= 1.0:
@@ -152,7 +152,8 @@ class Trainer:
                 self.optimizer.learning_rate = self.timetable.rate(done, self.seconds, self.history)
                 losses.append(self._step(batches, step, *batch))
                 bar.update(batches.batch)
-                self.seconds += time.perf_counter() - start
+                now = time.perf_counter()
+                self.seconds, start = self.seconds + now - start, now
                 bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}, {self._left(share)} left")
         speed = len(losses) * batches.batch / (time.perf_counter() - began)
         return {
@@ -209,6 +210,7 @@ class Trainer:
         }
         if self.hardness:
             arrays["hardness"] = self.hardness.losses
+        arrays |= {f"seed_{i}": ops.convert_to_numpy(seed) for i, seed in enumerate(self._seeds())}
         arrays["notes"] = np.array(json.dumps(notes))
         data = io.BytesIO()
         np.savez(data, **arrays)
@@ -225,12 +227,19 @@ class Trainer:
             if "hardness" in arrays:
                 self.hardness = Hardness(len(arrays["hardness"]))
                 self.hardness.losses[:] = arrays["hardness"]
+            for i, seed in enumerate(self._seeds()):
+                seed.assign(arrays[f"seed_{i}"])
             self.accumulated = notes.get("accumulated", 0)
             for i, variable in enumerate(self.optimizer.variables):
                 variable.assign(arrays[f"optimizer_{i}"])
             count = len(self.network.weights)
             self.ema.restore([arrays[f"ema_{i}"] for i in range(count)], notes["ema_steps"])
         self.history, self.best, self.seconds = notes["history"], notes["best"], notes["seconds"]
+
+    def _seeds(self) -> list[Any]:
+        """What Dropout draws from, which Keras does not save."""
+        generators = (getattr(layer, "seed_generator", None) for layer in self.network.layers)
+        return [generator.state for generator in generators if generator is not None]
 
     def _optimizer_arrays(self) -> list[np.ndarray]:
         return [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
@@ -240,13 +249,18 @@ def step_times(
     trainer: Trainer, batches: Batches, steps: int = 12, rounds: int = 5
 ) -> list[tuple[float, float]]:
     """Seconds a training step on one cached batch and on freshly made ones, in alternating rounds."""
+    if len(batches) < AHEAD + 1:
+        raise ValueError(
+            f"{len(batches)} batches are too few to time: give at least {(AHEAD + 1) * batches.batch} photos"
+        )
     cached = batches[0]
 
     def timed(feed: Iterator[tuple[np.ndarray, ...]]) -> float:
-        start = time.perf_counter()
+        start, count = time.perf_counter(), 0
         for pixels, alpha, weights in feed:
             trainer.graph.train_on_batch(pixels, alpha, sample_weight=weights)
-        return (time.perf_counter() - start) / steps
+            count += 1
+        return (time.perf_counter() - start) / count
 
     timed(iter([cached] * steps))  # compiles, warms up
     results = []

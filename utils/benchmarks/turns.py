@@ -73,5 +73,6 @@ def in_turns(works: list[Callable[[], Any]], settings: Settings, label: str) -> 
             times[index].append(1000 * (time.perf_counter() - start))
         if time.perf_counter() - began > settings.seconds and turn > 10:
             break
-    warm = min(settings.warm_up, len(times[0]) // 4)
+    whole = len(times[0]) == settings.warm_up + settings.runs
+    warm = settings.warm_up if whole else min(settings.warm_up, len(times[0]) // 4)
     return [record[warm:] for record in times]

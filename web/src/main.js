@@ -19,6 +19,7 @@ let recorder = null;
 let starts = 0; // grows with every start and stop, so that a source that opens late is closed
 let pictures = []; // the bundled backgrounds
 let own = null; // the person's background
+let runs = null; // what the network runs on
 let closes = null; // a bundled background's bitmap, let go when another takes its place
 
 const STEPS = ["feather", "position", "hardness", "hold", "edges", "clean", "mask"];
@@ -35,7 +36,7 @@ async function main() {
     const matting = new Matting({ device: asked.get("device") ?? "auto", threads: Number(asked.get("threads")) || 0 });
     player = new Player(matting, composer, settings, broken);
     await choosePicture();
-    const opened = await matting.opened;
+    const opened = (runs = await matting.opened);
     ui.showDevice(opened);
     element("loading").hidden = true;
     element("begin").hidden = element("start").disabled = false;
@@ -137,6 +138,8 @@ function refresh() {
   }
   if (!player.last || !player.running) return;
   ui.showShape(canvas);
+  const { device, note } = player.last.result;
+  if (device !== runs.device) ui.showDevice(Object.assign(runs, { device, note }));
   const { rate, times, source } = player;
   ui.showRate({ rate, times, width: canvas.width, height: canvas.height, still: source.still });
 }

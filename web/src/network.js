@@ -20,6 +20,7 @@ export class Matting {
       this.worker.onerror = (event) => {
         const error = new Error(`The network's worker stopped: ${event.message || "its script is missing"}.`);
         reject(error);
+        this.dead = error;
         for (const { failed } of this.waiting.values()) failed(error);
         this.waiting.clear();
       };
@@ -30,6 +31,7 @@ export class Matting {
   /** A bitmap's matte; the bitmap is lent to the worker and comes back: {result, bitmap}. */
   matte(bitmap, fresh, settings) {
     return new Promise((done, failed) => {
+      if (this.dead) return failed(this.dead);
       const number = this.number++;
       this.waiting.set(number, { done, failed });
       this.worker.postMessage({ bitmap, fresh, settings, number }, [bitmap]);

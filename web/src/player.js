@@ -42,7 +42,8 @@ export class Player {
 
   /** Something was changed: a still picture is worked out anew, and what is shown is drawn anew. */
   changed() {
-    if (this.source && !this.source.still) return this.redraw();
+    if (!this.source?.still) this.redraw();
+    if (this.source && !this.source.still) return;
     this.stale = true;
     if (this.busy) return;
     if (this.source) this.step(this.run);

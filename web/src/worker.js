@@ -44,7 +44,8 @@ async function matte({ bitmap, fresh, settings }) {
   const contrast = settings.clean ? edgeContrast(picture, small, box.width, box.height) : null;
   const scene = settings.blur ? blurredScene(picture, small, box.width, box.height, settings.blur) : null;
   clock("background");
-  return { line, lineWidth: box.width, lineHeight: box.height, contrast, scene, times: clock.times, size, resets: temporal.resets };
+  const { device, note } = network;
+  return { device, note, line, lineWidth: box.width, lineHeight: box.height, contrast, scene, times: clock.times, size, resets: temporal.resets };
 }
 
 function stopwatch() {
