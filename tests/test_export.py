@@ -191,14 +191,18 @@ def test_compare_refuses_no_photos_and_unfitting_truth(folder):
 def test_fourth_channel_is_calibrated_and_compared_with_and_without_prior(folder):
     class Fake(segmenter.Segmenter):
         def infer(self, pixels: np.ndarray) -> np.ndarray:
+            priors.append(pixels[..., 3].max())
             return 0.5 + pixels[..., 3:] / 1000
 
+    priors: list[float] = []
     source = Fake({}, SIZE, 4, 1)
     pixels = list(exporting.calibration(source, [folder / "photos" / "0.png"])())
     assert [picture.shape for picture in pixels] == [(1, *SIZE, 4)] * 2
     assert pixels[0][..., 3].max() == 0
     assert pixels[1][..., 3].max() == 128
-    assert parity.compare(source, source, [portraits.portrait(1)[0]]).photos == 2
+    priors.clear()
+    assert parity.compare(source, source, [portraits.portrait(1)[0]]).photos == 1
+    assert [prior > 0 for prior in priors] == [False, False, True, True]
 
 
 def test_deployed_variant_and_size_are_in_the_card(tmp_path):
