@@ -503,7 +503,7 @@ def test_a_frame_that_stayed_is_worked_out_anew(page: object, tmp_path: Path) ->
     plain = snapshot(page, tmp_path)[..., :3].astype(int)
     worked_out(page, lambda: page.click('[data-key="blur"]'))
     blurred = snapshot(page, tmp_path)[..., :3].astype(int)
-    assert np.abs(blurred.mean((0, 1)) - plain.mean((0, 1))).max() < 10  # not black
+    assert np.abs(blurred.mean((0, 1)) - plain.mean((0, 1))).max() < 40  # black would be twice that
     assert np.abs(blurred - plain).mean() > 1
 
 
