@@ -500,11 +500,46 @@ def test_a_frame_that_stayed_is_worked_out_anew(page: object, tmp_path: Path) ->
     page.click("#begin-camera")
     shown(page, 3)
     page.keyboard.press(" ")
+    assert page.inner_text("#start") == "Start"
     plain = snapshot(page, tmp_path)[..., :3].astype(int)
     worked_out(page, lambda: page.click('[data-key="blur"]'))
     blurred = snapshot(page, tmp_path)[..., :3].astype(int)
     assert np.abs(blurred.mean((0, 1)) - plain.mean((0, 1))).max() < 40  # black would be twice that
     assert np.abs(blurred - plain).mean() > 1
+
+
+@pytest.mark.parametrize("mode", ["blur", "picture:Launch"])
+def test_nothing_flashes_until_a_background_is_there(page: object, mode: str) -> None:
+    """Drawn in the very task in which it was chosen, before the worker and the server could answer."""
+    page.click('[data-key="none"]')
+    page.click("#begin-camera")
+    shown(page, 2)
+    differences = page.evaluate(
+        """async (mode) => {
+            const canvas = document.getElementById("canvas");
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+            const bytes = () => (copy.drawImage(canvas, 0, 0), copy.getImageData(0, 0, canvas.width, canvas.height).data);
+            const mirror = document.getElementById("mirror"); // draws at once
+            mirror.click(), mirror.click();
+            const before = bytes();
+            document.querySelector(`[data-key="${mode}"]`).click();
+            for (let turn = 0; turn < 10; turn++) await null;
+            mirror.click(), mirror.click();
+            const after = bytes();
+            return [before.reduce((sum, v) => sum + v, 0), after.reduce((most, v, i) => Math.max(most, Math.abs(v - before[i])), 0)];
+        }""",
+        mode,
+    )
+    assert differences[0] > 1e6  # it was a picture
+    assert differences[1] == 0
+
+
+def test_space_stops_what_the_first_button_started(page: object) -> None:
+    page.click("#begin-camera")
+    shown(page, 1)
+    page.keyboard.press(" ")
+    assert page.inner_text("#start") == "Start"
+    assert not page.evaluate("document.activeElement.closest('[hidden], #begin')")
 
 
 def test_a_lost_graphics_context_comes_back(page: object, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ export class Composer {
   /** Raises Error in words where there is no WebGL2. */
   constructor(canvas) {
     this.canvas = canvas;
+    this.mode = "none"; // the one that is drawn
     this.gl = canvas.getContext("webgl2", { alpha: true, premultipliedAlpha: true, antialias: false, desynchronized: false });
     if (!this.gl) throw new Error("This browser has no WebGL2, which the page needs to draw. Try a current Chrome, Edge, Firefox or Safari.");
     this.build();
@@ -68,6 +69,7 @@ export class Composer {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG32F, lineWidth, lineHeight, 0, gl.RG, gl.FLOAT, line);
     this.cleaned = Boolean(contrast);
     if (contrast) this.small("contrast", contrast);
+    this.blurs = Boolean(scene);
     if (scene) this.small("scene", scene);
   }
 
@@ -90,6 +92,11 @@ export class Composer {
     this.targets = [target(gl, width, height), target(gl, width, height)];
   }
 
+  /** Whether there is what a mode puts behind the person: until it came, the mode before stays, where black would flash. */
+  ready(mode) {
+    return { blur: this.blurs, picture: Boolean(this.behind) }[mode] ?? true;
+  }
+
   /**
    * Draws the last frame by `look`: {mode, colour: [r, g, b] of 0..1, feather: pixels, step: [low, high] or null,
    * mirrored}.
@@ -98,14 +105,15 @@ export class Composer {
     const { gl } = this;
     if (!this.targets) return;
     if (look.feather > 0) this.matte(look.feather);
-    if (look.mode === "picture") this.fit();
+    const mode = (this.mode = this.ready(look.mode) ? look.mode : this.mode);
+    if (mode === "picture") this.fit();
     const use = this.use("COMPOSE", null);
     this.bind("frame", this.textures.frame);
     this.bind("line", this.textures.line);
     this.bind("matte", this.targets[0].texture);
     this.bind("contrast", this.textures.contrast);
-    this.bind("behind", look.mode === "blur" ? this.textures.scene : this.textures.picture);
-    gl.uniform1i(use.mode, MODES[look.mode]);
+    this.bind("behind", mode === "blur" ? this.textures.scene : this.textures.picture);
+    gl.uniform1i(use.mode, MODES[mode]);
     gl.uniform1i(use.mirrored, look.mirrored);
     gl.uniform1i(use.cleaned, this.cleaned);
     gl.uniform1i(use.feathered, look.feather > 0);

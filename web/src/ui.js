@@ -127,6 +127,8 @@ export function say(text) {
 
 /** Shows whether a source plays; `shape` is the picture's width by its height. */
 export function showRunning(running, kind) {
+  // The buttons of the empty page are about to go: Space is pressed on the one that stays.
+  if (running && element("begin").contains(document.activeElement)) element("start").focus();
   element("start").querySelector("use").setAttribute("href", running ? "#i-stop" : "#i-play");
   element("start").querySelector("span").textContent = running ? (kind === "picture" ? "Close" : "Stop") : "Start";
 }
