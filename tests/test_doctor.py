@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from PIL import Image, ImageOps
 
 from tests import portraits
 from tests.conftest import ROOT, refused
-from utils import dataset, doctor, lookalike, maskfile, segmenter
+from utils import dataset, doctor, edge_offset, faults, lookalike, maskfile, segmenter, survey
 from utils.dataset import DatasetError
 from utils.images import read_image, read_mask, turn, write_image
 
@@ -262,6 +263,23 @@ NOTES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "same_name": (lambda folder: add(folder, "val/p_9", *portraits.portrait(36, *SIZE)), {P}),
     "mixed": (by_mask(lambda values: hard(values) * np.uint8(255)), {P}),
 }
+
+
+@pytest.mark.parametrize(("grown", "where"), [(2.0, "outside"), (-2.0, "inside")])
+def test_a_source_that_is_drawn_beside_the_edges(tmp_path: Path, grown: float, where: str) -> None:
+    folder = tmp_path / "two"
+    for seed in range(20):
+        image, alpha = portraits.portrait(seed, *SIZE)
+        add(folder, f"train/exact_{seed}", image, alpha)
+        image, alpha = portraits.portrait(seed + 100, *SIZE)
+        add(folder, f"train/beside_{seed}", image, edge_offset.grown(alpha, grown))
+    found = survey.listing(folder)
+    survey.survey(found.records)
+    [finding] = [one for one in faults.find(found) if one.key == "beside"]
+    [item] = finding.items
+    pixels, side = re.fullmatch(r"20 photos, ([\d.]+) pixels (\w+)", item.remark).groups()
+    assert (item.name, side) == ("beside", where)
+    assert abs(float(pixels) - 2) <= 0.5
 
 
 def wall() -> np.ndarray:

@@ -135,6 +135,11 @@ def test_command(command, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "2 of 3 masks are empty" in result.stdout
     assert np.array_equal(read_mask(tmp_path / "labels" / "c.png"), HARD)
+    command(*words, tmp_path / "wider", "--grow", 1.5)
+    command(*words, tmp_path / "tighter", "--grow", -0.5)
+    areas = {name: read_mask(tmp_path / name / "a.png").sum() for name in ("tighter", "out", "wider")}
+    assert areas["tighter"] < areas["out"] < areas["wider"] < 1.3 * areas["out"]
+    refused(command(*words, tmp_path / "new", "--grow", "nan"), "--grow", "at most 50 pixels")
     result = command("-m", "utils.remask", tmp_path / "in" / "a.png", tmp_path / "one", "--hard", 0.5)
     assert result.returncode == 0, result.stderr
     assert set(np.unique(read_mask(tmp_path / "one" / "a.png"))) == {0, 1}

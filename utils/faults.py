@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from utils import lookalike
+import numpy as np
+
+from utils import edge_offset, lookalike
 from utils.kinds import KINDS, LEVELS, NOTE, Kind
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ OFF, DISPUTED = (
 )  # of 6,430 real pairs none lies below the first, 16 below the second, half of them right
 SURE = 0.75  # of what the network takes for a person, where it hardly doubts
 RARE = 0.05
+BESIDE = 0.5  # pixels of pictures up to edge_offset.SIDE long
+FEWEST = 20  # photos of a source: a single one's edge is blurred, or another one is near
 KEPT_FIRST = ("test", "val", "train", "")  # of copies in several parts, the one in the first of these stays
 
 
@@ -65,6 +69,7 @@ def find(found: Listing, families: list[list[int]] | None = None) -> list[Findin
     shared = {item.name for item in cases["same_mask"]}
     for key in ("off", "disputed"):  # follows from another photo's mask
         cases[key] = [item for item in cases[key] if item.name not in shared]
+    cases["beside"] = _beside(records)
     cases["mixed"], cases["same_name"] = _mixed(records), _same_names(records, cases)
     findings = [Finding(key, sorted(items, key=_worst)) for key, items in cases.items() if items]
     rank = list(KINDS)
@@ -225,6 +230,26 @@ def _mixed(records: list[Record]) -> list[Item]:
         for record in judged
         if record.soft == rarer
     ]
+
+
+def _beside(records: list[Record]) -> list[Item]:
+    """Sources (by the first word of the names) whose masks are drawn tight or generous, by all of their photos."""
+    sources: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.edge is not None:
+            sources[record.stem.split("_")[0] if "_" in record.stem else ""].append(record)
+    large = {name: some for name, some in sources.items() if len(some) >= FEWEST}
+    if len(large) < 2:  # names that say nothing
+        every = [record for some in sources.values() for record in some]
+        large = {"all": every} if len(every) >= FEWEST else {}
+    items = []
+    for name, some in sorted(large.items()):
+        pixels = edge_offset.offset(np.mean([record.edge for record in some], axis=0))
+        if pixels is not None and abs(pixels) >= BESIDE:
+            own = pixels * float(np.median([max(record.size) / record.measured for record in some]))
+            where = "outside" if pixels > 0 else "inside"
+            items.append(Item(name, (), f"{len(some):,} photos, {abs(own):.1f} pixels {where}", abs(pixels)))
+    return items
 
 
 def _same_names(records: list[Record], cases: dict[str, list[Item]]) -> list[Item]:

@@ -111,6 +111,11 @@ KINDS = {
         NOTE, "soft and hard masks mixed", "the edges teach two habits; these are the rarer kind.",
         "Nothing to do if the kinds come from different sources.",
     ),
+    "beside": Kind(
+        NOTE, "source whose masks are drawn beside the photos' edges",
+        "outside gives halos; sources that differ teach two edges, and the network learns neither.",
+        "utils/remask.py --grow moves them by parts of a pixel; photos they are measured on should keep theirs.",
+    ),
     "same_name": Kind(
         NOTE, "one name for different photos in two parts", "harmless, but confusing in reports.", "Rename one.",
     ),

@@ -2,6 +2,7 @@
 
 Any masks as 8-bit grey PNG, 255 for the person: 0/1, 0/255, palette, RGBA (its alpha), one colour channel, 16 bit,
 or label numbers of which `--person` names the person's. A soft mask stays soft unless `--hard` is asked for.
+Masks that were drawn tight or generous (`python -m utils.doctor` says by how much) are set right by `--grow`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils import cli
+from utils import cli, edge_offset
 from utils.files import need_room
 from utils.images import ImageError, list_images, mask_to_uint8, mask_values, open_upright, write_image
 
 CHANNELS = {"red": 0, "green": 1, "blue": 2, "alpha": 3}
 FAINT = 0.5
 LISTED = 5
+MOST_GROWN = 50
 
 
 def remask(
@@ -27,11 +29,13 @@ def remask(
     channel: str | None = None,
     hard: float | None = None,
     soften: float = 0.0,
+    grow: float = 0.0,
 ) -> np.ndarray:
     """A mask file as float32 [H, W] in 0..1. Raises ImageError.
 
     `person`: label numbers (grey values or palette indices) that are the person. `channel`: read this one. Values of
-    `hard` (0..1) and more become 1, all others 0; then `soften` blurs by a sigma in pixels.
+    `hard` (0..1) and more become 1, all others 0; then the mask grows by `grow` pixels, which may be parts of one or
+    negative, and `soften` blurs by a sigma in pixels.
     """
     picture = open_upright(path)
     if channel is not None:
@@ -44,6 +48,8 @@ def remask(
         mask = _meant(path, picture)
     if hard is not None:
         mask = (mask >= hard).astype(np.float32)
+    if grow:
+        mask = edge_offset.grown(mask, grow)
     return np.clip(cv2.GaussianBlur(mask, (0, 0), soften), 0, 1) if soften else mask
 
 
@@ -95,7 +101,12 @@ def main() -> int:
     parser.add_argument("--channel", choices=tuple(CHANNELS), help="read this channel alone")
     parser.add_argument("--hard", type=cli.share, metavar="T", help="make hard: T (0..1) and more is person")
     parser.add_argument("--soften", type=cli.above_zero, metavar="SIGMA", help="blur by so many pixels")
+    parser.add_argument(
+        "--grow", type=float, default=0.0, metavar="PIXELS", help="move the edge outwards; -0.5 inwards"
+    )
     args = parser.parse_args()
+    if not abs(args.grow) <= MOST_GROWN:
+        raise ValueError(f"--grow {args.grow:g}: give at most {MOST_GROWN} pixels, outwards or inwards")
     if args.person and args.channel:
         raise ValueError("--person and --channel: give one of them")
     masks = [args.masks] if args.masks.is_file() else list_images(args.masks)
@@ -114,7 +125,7 @@ def main() -> int:
     need_room(args.out, names)
 
     def one(path: Path) -> float:
-        mask = remask(path, args.person, args.channel, args.hard, args.soften or 0.0)
+        mask = remask(path, args.person, args.channel, args.hard, args.soften or 0.0, args.grow)
         write_image(args.out / f"{path.stem}.png", mask_to_uint8(mask))
         return float(mask.max())
 

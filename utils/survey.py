@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils import cli, dataset, layouts, lookalike, maskfile, metrics
+from utils import cli, dataset, edge_offset, layouts, lookalike, maskfile, metrics
 from utils.dataset import MASK_FOLDERS, DatasetError
 from utils.faults import same_aspect
 from utils.images import (
@@ -65,6 +65,8 @@ class Record:
     image_digest: bytes = b""
     mask_digest: bytes = b""
     look: lookalike.Look | None = None
+    edge: np.ndarray | None = None  # edge_offset.profile, where photo and mask fit as they are
+    measured: int = 0  # longer side of the picture that was taken on
 
     @property
     def name(self) -> str:
@@ -142,6 +144,9 @@ def look_at(record: Record, network: Segmenter | None, asked: bool, lock: Any) -
     if held.meant is None:
         held = _by_witness(record, held, alpha, small)
     record.turn = _turn(record, held.meant, alpha, small)
+    if held.meant is not None and record.turn == 1 and record.size == record.mask_size:
+        record.edge = edge_offset.profile(frame, held.meant)
+        record.measured = min(edge_offset.SIDE, max(frame.shape))
     if alpha is not None and held.meant is not None and record.turn:
         mask = resize(turn(held.meant, record.turn), *small).astype(np.float32) / 255
         record.iou, record.iou_inverse = float(metrics.iou(alpha, mask)), float(metrics.iou(alpha, 1 - mask))
