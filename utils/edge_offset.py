@@ -1,7 +1,7 @@
 """Where a mask's edge lies beside the picture's own edge: hands and programs draw masks tight or generous, by a pixel.
 
 Two sources that differ in it teach two edges, and a network learns neither: at 2 % of the diagonal a shift of
-0.15 % costs some 7 points of Boundary IoU. `utils/doctor.py` tells it, `utils/remask.py --grow` mends it.
+0.15 % (0.6 of 400 pixels) costs some 12 points of Boundary IoU. `utils/doctor.py` tells it, `utils/remask.py --grow` mends it.
 """
 
 from __future__ import annotations
