@@ -65,6 +65,11 @@ def arguments() -> argparse.Namespace:
         "--mirror", action="store_true", help="for stills: each look is averaged with one in the mirror"
     )
     parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="draw alpha's edges to those of the photo, as the live scripts do",
+    )
+    parser.add_argument(
         "--scales",
         type=cli.positive,
         default=1,
@@ -86,13 +91,15 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    from utils import exporting, formats
+    from utils import exporting, formats, parity
     from utils.segmenter import KerasSegmenter
 
     if args.deepstream:
         return export_deepstream(args)
     if args.scales > len(args.size or [None]):
         raise ValueError(f"--scales {args.scales}: give as many --size")
+    if args.edges and args.output in parity.HARD:
+        raise ValueError(f"--edges draws soft edges, --output {args.output} has none: leave one of them out")
     names = formats.choose(args.formats)
     check_output(args.output, names)
     chosen = choose_photos(args)
@@ -104,7 +111,7 @@ def main() -> int:
     exporting.check_free([path for paths in targets for path in paths.values()], args.force)
     for (network, card), paths in zip(networks, targets, strict=True):
         card["source"] = Path(args.checkpoint).name
-        card |= {"closer": args.closer, "mirror": args.mirror, "scales": args.scales}
+        card |= {"closer": args.closer, "mirror": args.mirror, "edges": args.edges, "scales": args.scales}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"

@@ -1,4 +1,4 @@
-"""The second look: where it is taken, that it is put back in its place, and what it is for."""
+"""The second look, the mirror, scales and edges: what a card asks for beside one run of the network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from utils import closer
+from utils.pipeline import Matting, Stages
 from utils.segmenter import Segmenter, ShapedSegmenter
+from utils.temporal import Temporal
 
 
 class Coarse(Segmenter):
@@ -124,3 +126,12 @@ def test_live_looks_keep_to_one_scale() -> None:
     several = shaped(3)
     several.coarse(photo(20, 20, 360, 360))
     assert [member.runs for member in several.members] == [0, 0, 0, 1]
+
+
+def test_edges_are_drawn_as_the_live_scripts_draw_them() -> None:
+    frame = photo(20, 20, 360, 360)
+    alpha = Coarse(edges=True)(frame)
+    assert error(alpha, frame) < 0.5 * error(Coarse()(frame), frame)
+    live = Matting(Coarse(edges=True), Temporal("off"), Stages())(frame)
+    np.testing.assert_array_equal(alpha, live)
+    np.testing.assert_array_equal(alpha, Matting(Coarse(), Temporal("off"), Stages())(frame))

@@ -15,7 +15,7 @@ import models
 from models import card as cards
 from tests import portraits
 from tests.conftest import refused
-from utils import cli, exporting, parity, segmenter
+from utils import cli, exporting, parity, refine, segmenter
 from utils.formats import FORMATS, Job
 from utils.images import write_image
 from utils.segmenter import KerasSegmenter
@@ -239,6 +239,17 @@ def test_other_shapes_are_opened_with_the_first_and_chosen_by_the_picture(shapes
     assert np.array_equal(first, opened(frame))
 
 
+def test_what_is_asked_for_beside_the_network_is_in_the_card(folder, tmp_path, monkeypatch):
+    words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats", "tflite")
+    assert run_here(monkeypatch, folder / "portrait.keras", *words, "--edges", "--closer", "--mirror") == 0
+    opened = segmenter.open(tmp_path / NAMES[0], threads=1)
+    assert (opened.edges, opened.closer, opened.mirror) == (True, True, True)
+    opened.closer = opened.mirror = False
+    frame = portraits.portrait(53, 200, 150)[0]
+    drawn = refine.guided(frame, opened.coarse(frame).alpha, levels=refine.LEVELS)
+    assert np.array_equal(opened(frame), drawn)
+
+
 def test_shapes_of_other_weights_are_left_out(shapes, tmp_path):
     for path in shapes.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -267,6 +278,7 @@ def test_refusals_are_one_line(folder, tmp_path, monkeypatch, capsys):
         ((good, *photos, "--fold", "twice"), "own, kito, none"),
         ((good, *photos, "--size", "50x64"), "multiples of 32"),
         ((good, *photos, "--size", "64", "64x50"), "multiples of 32"),
+        ((good, *photos, "--edges", "--output", "argmax"), "draws soft edges"),
         ((good, "--calibration", tmp_path / "gone"), "no such folder"),
         ((good, "--calibration", tmp_path / "empty"), "holds no photos"),
         ((good, "--calibration", tmp_path / "damaged"), "b.jpg"),

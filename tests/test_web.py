@@ -24,7 +24,7 @@ from tests import portraits, videos
 from tests.conftest import ROOT, Command, refused
 from utils import blending, refine, segmenter, temporal
 from utils.images import letterbox, read_image, resize, write_image
-from utils.pipeline import LEVELS
+from utils.refine import LEVELS
 from utils.synthetic import mean_near
 from web.serve import BUILT, open_server
 

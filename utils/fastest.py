@@ -153,5 +153,11 @@ def _remember(key: str, best: Path, cache: dict[str, str]) -> None:
 def _facts(card: dict[str, Any]) -> tuple:
     """What files that may stand for each other have in common."""
     size = (card.get("architecture") or {}).get("input_size")
-    own = (card.get("weights"), bool(card.get("closer")), bool(card.get("mirror")), card.get("scales") or 1)
-    return (*own, card.get("output_kind") or "alpha", tuple(size or ()))
+    looks = [bool(card.get(name)) for name in ("closer", "mirror", "edges")]
+    return (
+        card.get("weights"),
+        *looks,
+        card.get("scales") or 1,
+        card.get("output_kind") or "alpha",
+        tuple(size or ()),
+    )

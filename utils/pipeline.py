@@ -22,7 +22,6 @@ from utils.images import resize
 from utils.segmenter import Look, Segmenter
 from utils.temporal import OnePerson, Temporal, mended
 
-LEVELS = (0.05, 0.95)  # of alpha, that become 0 and 1
 KEPT = 300  # frames over which times are summed up
 WARM = 3  # frames left out of a frame rate: caches and encoders are being set up
 
@@ -132,7 +131,7 @@ class Matting:
             if self.person is not None:
                 alpha = self.person(alpha)
             if self.edges:
-                return refine.guided(frame, alpha, levels=LEVELS)
+                return refine.guided(frame, alpha, levels=refine.LEVELS)
             return resize(alpha, *frame.shape[:2])
 
     def reset(self) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.images import resize
 
+LEVELS = (0.05, 0.95)  # of alpha, that become 0 and 1 where its edges are drawn
 EDGES = 640  # longer side on which edges are drawn: finer than the network sees, and a quarter of the work of 1280
 
 

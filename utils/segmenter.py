@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from models import card as cards
-from utils import closer, outputs
+from utils import closer, outputs, refine
 from utils.backend import choose, compile_flags, fast, limit_threads, quiet
 from utils.images import Box, letterbox, squash, to_uint8, unletterbox
 
@@ -38,7 +38,8 @@ class Segmenter:
 
     Attributes: `size` (height, width) and `channels` of the network, `runtime` and `device` that
     really run it, `threads`, `card`, `closer` (whether small people get a second look), `mirror` (whether
-    each look is averaged with one in the mirror), and `milliseconds` of the last call by stage.
+    each look is averaged with one in the mirror), `edges` (whether alpha's edges are drawn to those of the frame, as
+    the live scripts do with what `coarse` and `looks` give), and `milliseconds` of the last call by stage.
     """
 
     runtime = ""
@@ -52,6 +53,7 @@ class Segmenter:
         # A peer's network may want other numbers than 0..255, or stretched pictures: its card says so.
         self._fit = squash if card.get("fit") == "squash" else letterbox
         self.closer, self.mirror = bool(card.get("closer")), bool(card.get("mirror"))
+        self.edges = bool(card.get("edges"))
         self._scale, self._offset = card.get("input_scale", 1.0), card.get("input_offset", 0.0)
 
     def infer(self, pixels: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ class Segmenter:
         alphas = self.infer(pixels)
         done = time.perf_counter()
         result = [
-            unletterbox(_unit(alpha[..., 0]), box, frame.shape[:2])
+            self._enlarged(_unit(alpha[..., 0]), box, frame)
             for alpha, box, frame in zip(alphas, boxes, frames, strict=True)
         ]
         stages = {
@@ -104,6 +106,12 @@ class Segmenter:
         }
         self.milliseconds = {name: 1000 * seconds for name, seconds in stages.items()}
         return result
+
+    def _enlarged(self, alpha: np.ndarray, box: Box, frame: np.ndarray) -> np.ndarray:
+        """The network's alpha at the frame's size."""
+        if not self.edges:
+            return unletterbox(alpha, box, frame.shape[:2])
+        return refine.guided(frame, _cut(alpha, box), levels=refine.LEVELS)
 
     def coarse(self, frame: np.ndarray, prior: np.ndarray | None = None) -> Look:
         """The frame and its alpha at the network's size, without what fills up its shape: for live loops.
@@ -388,8 +396,11 @@ def _other_shapes(path: Path, card: dict[str, Any]) -> list[Path]:
 
 
 def _inside(canvas: np.ndarray, alpha: np.ndarray, box: Box) -> Look:
-    part = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    return Look(np.ascontiguousarray(canvas[part]), _unit(alpha[part]))
+    return Look(_cut(canvas, box), _unit(_cut(alpha, box)))
+
+
+def _cut(picture: np.ndarray, box: Box) -> np.ndarray:
+    return np.ascontiguousarray(picture[box.top : box.top + box.height, box.left : box.left + box.width])
 
 
 def _unit(alpha: np.ndarray) -> np.ndarray:
