@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from tests import portraits  # noqa: E402
 from tests.windows import screen, window  # noqa: E402, F401 (fixtures)
+from utils import cli  # noqa: E402
 
 settings.register_profile("here", deadline=None)  # a busy machine is no fault of a test
 settings.load_profile("here")
@@ -37,6 +41,21 @@ def command() -> Command:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The same in this process, for commands that end before they change anything in it: saves importing TensorFlow."""
+
+    def run(script: str, *words: object) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, words)])
+        main = importlib.import_module(script.removesuffix(".py")).main
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            cli.run(main)
+        return subprocess.CompletedProcess(sys.argv, stop.value.code or 0, out.getvalue(), err.getvalue())
 
     return run
 

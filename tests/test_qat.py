@@ -14,7 +14,7 @@ keras = pytest.importorskip("keras")
 import models  # noqa: E402
 from models import card as cards  # noqa: E402
 from tests import portraits  # noqa: E402
-from tests.conftest import ROOT, refused  # noqa: E402
+from tests.conftest import ROOT, Command, refused  # noqa: E402
 from utils import encoders, exporting, formats, qat, recipe, segmenter  # noqa: E402
 from utils.fold import fold  # noqa: E402
 from utils.formats import Job  # noqa: E402
@@ -197,8 +197,8 @@ def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: P
     assert "best_qat.tflite" in done.stdout
 
 
-def test_what_cannot_be_is_one_line(command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
-    refused(command("train.py", people, "--qat", "--out", tmp_path / "r"), "--init FILE")
+def test_what_cannot_be_is_one_line(here: Command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
+    refused(here("train.py", people, "--qat", "--out", tmp_path / "r"), "--init FILE")
     words = ("--qat", "--init", checkpoint, "--precision", "mixed", "--out", tmp_path / "r")
-    refused(command("train.py", people, *words), "full precision")
-    refused(command("export.py", checkpoint, "--formats", "tflite_qat"), "has not learnt", "--qat")
+    refused(here("train.py", people, *words), "full precision")
+    refused(here("export.py", checkpoint, "--formats", "tflite_qat"), "has not learnt", "--qat")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import portraits
-from tests.conftest import ROOT, refused
+from tests.conftest import ROOT, Command, refused
 from utils.dataset import find_pairs
 
 keras = pytest.importorskip("keras")
@@ -158,11 +158,13 @@ def test_best_is_the_network_the_log_says(run: Path, people: Path) -> None:
     assert scores["iou"] == pytest.approx(best["iou"], abs=1e-4)
 
 
-def test_a_used_run_folder_is_not_overwritten(command, run: Path, people: Path) -> None:
-    refused(command("train.py", people, *SMALL, "--out", run), "--resume")
+def test_a_used_run_folder_is_not_overwritten(here: Command, run: Path, people: Path) -> None:
+    refused(here("train.py", people, *SMALL, "--out", run), "--resume")
 
 
-def test_init_starts_from_a_checkpoint(command, run: Path, people: Path, tmp_path: Path) -> None:
+def test_init_starts_from_a_checkpoint(
+    command, here: Command, run: Path, people: Path, tmp_path: Path
+) -> None:
     """The file alone says which network it is; frozen at first, by a schedule and losses of its own."""
     words = ("--init", run / "best.keras", "--batch", 4, "--epochs", 2, "--freeze", 1, "--schedule", "poly")
     words += ("--loss", "bce+lovasz+0.5*scl", "--hard", 0.5, "--accumulate", 2, "--out", tmp_path / "r")
@@ -174,12 +176,8 @@ def test_init_starts_from_a_checkpoint(command, run: Path, people: Path, tmp_pat
     card = cards.read(tmp_path / "r" / "best.keras")
     assert card["architecture"] == cards.read(run / "best.keras")["architecture"]
     assert (card["init"], card["settings"]["freeze"]) == ("best.keras", 1.0)
-    refused(
-        command(
-            "train.py", people, "--model", "sinet", "--init", run / "best.keras", "--out", tmp_path / "x"
-        ),
-        "is a mobilenetv2_fpn",
-    )
+    words = ("--model", "sinet", "--init", run / "best.keras", "--out", tmp_path / "x")
+    refused(here("train.py", people, *words), "is a mobilenetv2_fpn")
 
 
 def test_a_run_of_before_goes_on(command, run: Path, tmp_path: Path) -> None:
@@ -341,15 +339,15 @@ def test_hold_needs_a_prior() -> None:
         Teaching(network, hold=1.0)
 
 
-def test_command_learns_from_a_teacher(command, people: Path, tmp_path: Path) -> None:
-    result = command("train.py", people, *SMALL, "--epochs", 1, "--out", tmp_path / "first")
-    assert result.returncode == 0, result.stderr
-    teacher = tmp_path / "first" / "best.keras"
+def test_command_learns_from_a_teacher(
+    command, here: Command, run: Path, people: Path, tmp_path: Path
+) -> None:
+    teacher = run / "best.keras"
     words = ("--epochs", 1, "--teacher", teacher, "--out", tmp_path / "second")
     result = command("train.py", people, *SMALL, *words)
     assert result.returncode == 0, result.stderr
     assert cards.read(tmp_path / "second" / "best.keras")["teacher"] == "best.keras"
-    refused(command("train.py", people, *SMALL, "--teacher", tmp_path / "none.keras"), "no such model file")
+    refused(here("train.py", people, *SMALL, "--teacher", tmp_path / "none.keras"), "no such model file")
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -368,22 +366,22 @@ def test_trains_where_tensorflow_is_missing(command, people: Path, tmp_path: Pat
     assert np.isfinite(models.load(tmp_path / "run" / "best.keras").predict_on_batch(pixels)).all()
 
 
-def test_bad_data_is_one_line(command, people: Path, tmp_path: Path) -> None:
-    refused(command("train.py", tmp_path / "none", "--out", tmp_path / "r"), "no such dataset folder")
-    refused(command("train.py", tmp_path, "--out", tmp_path / "r"), "images")
-    refused(command("train.py", people, "--model", "nothing", "--out", tmp_path / "r"), "choose one of")
-    refused(command("train.py", people, "--size", "70", "--out", tmp_path / "r"), "64x64")
-    refused(command("train.py", "--resume", tmp_path), "not a run folder")
-    assert command("train.py").returncode == 2
+def test_bad_data_is_one_line(here: Command, people: Path, tmp_path: Path) -> None:
+    refused(here("train.py", tmp_path / "none", "--out", tmp_path / "r"), "no such dataset folder")
+    refused(here("train.py", tmp_path, "--out", tmp_path / "r"), "images")
+    refused(here("train.py", people, "--model", "nothing", "--out", tmp_path / "r"), "choose one of")
+    refused(here("train.py", people, "--size", "70", "--out", tmp_path / "r"), "64x64")
+    refused(here("train.py", "--resume", tmp_path), "not a run folder")
+    assert here("train.py").returncode == 2
     for words in (("--minutes", "-1"), ("--rate", "0"), ("--resume", tmp_path)):
-        result = command("train.py", *(() if "--resume" in words else (people,)), *words, "--epochs", 3)
+        result = here("train.py", *(() if "--resume" in words else (people,)), *words, "--epochs", 3)
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
     assert "leave out" in result.stderr
-    refused(command("train.py", people, "--loss", "bce+mse", "--out", tmp_path / "r"), "lovasz")
-    refused(command("train.py", people, "--hard", 1, "--out", tmp_path / "r"), "--hard 1")
-    refused(command("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
-    refused(command("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
+    refused(here("train.py", people, "--loss", "bce+mse", "--out", tmp_path / "r"), "lovasz")
+    refused(here("train.py", people, "--hard", 1, "--out", tmp_path / "r"), "--hard 1")
+    refused(here("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
+    refused(here("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
 
 
 def test_a_very_long_photo_is_trained_on(tmp_path: Path) -> None:
