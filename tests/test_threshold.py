@@ -1,0 +1,81 @@
+"""Where a network cuts best is found, and its logits are moved there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from models import card as cards
+from tests import portraits
+from tests.conftest import Command, refused
+from utils import dataset, threshold
+from utils.segmenter import KerasSegmenter, Segmenter
+
+
+class Shy(Segmenter):
+    """Knows bright from dark, and says 0.35 of people that are there; 0.3 of walls."""
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        return np.where(pixels[..., :1] > 127, np.float32(0.35), np.float32(0.3))
+
+
+def test_a_shy_network_is_cut_lower(tmp_path: Path) -> None:
+    from utils.images import write_image
+
+    for number in range(3):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[20:, 10 + number : 50] = 255
+        write_image(tmp_path / "val" / "images" / f"{number}.png", np.dstack([mask] * 3))
+        write_image(tmp_path / "val" / "masks" / f"{number}.png", mask)
+    pairs = dataset.find_pairs(tmp_path / "val")
+    found = threshold.scores(Shy({}, (64, 64), 3, 1), pairs)
+    assert found.keys() == {"photos", "all"}
+    assert threshold.best(found["all"]) == pytest.approx(0.325)
+    assert found["all"][5].tolist() == [1, 1]  # at 0.325
+    assert found["all"][12].tolist() == [0, 0]  # at 0.5
+
+
+def test_sources_count_alike(tmp_path: Path) -> None:
+    rows = np.zeros((len(threshold.THRESHOLDS), 2))
+    assert threshold.best(rows) == 0.5  # all alike: it stays
+    rows[4] = 0.7
+    assert threshold.best(rows) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.4, 0.5, 0.7])
+def test_a_shift_takes_its_threshold_to_the_half(value: float) -> None:
+    logit = np.log(value / (1 - value))
+    assert 1 / (1 + np.exp(-(logit + threshold.shift(value)))) == pytest.approx(0.5)
+
+
+def test_the_shifted_network_cuts_there(checkpoint: Path, tmp_path: Path) -> None:
+    for value in (0.4, 0.5):  # twice: 0.4 of the first is 0.5 of the second, and 0.5 stays
+        threshold.shifted(checkpoint, tmp_path / f"{value}.keras", value)
+    size = tuple(models.load(checkpoint).input_shape[1:3])
+    frame = portraits.portrait(1, *size)[0]
+    alpha, moved, same = (
+        KerasSegmenter(models.load(path), {})(frame)
+        for path in (checkpoint, tmp_path / "0.4.keras", tmp_path / "0.5.keras")
+    )
+    clear = np.abs(alpha - 0.4) > 1e-4
+    assert ((alpha > 0.4) != (alpha > 0.5)).any()
+    assert np.array_equal((alpha > 0.4)[clear], (moved > 0.5)[clear])
+    np.testing.assert_allclose(alpha, same, atol=1e-6)
+    assert cards.read(tmp_path / "0.4.keras")["logits_shifted"] == pytest.approx(0.4055, abs=1e-4)
+
+
+def test_command(here: Command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "moved.keras"
+    done = here("utils.threshold", checkpoint, people, "--out", out)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("all"))
+    found = float(line.split()[1])
+    assert cards.read(out)["logits_shifted"] == pytest.approx(threshold.shift(found), abs=1e-3)
+    assert (
+        float(line.split()[2]) + float(line.split()[3]) / 2
+        >= float(line.split()[4]) + float(line.split()[5]) / 2
+    )
+    refused(here("utils.threshold", tmp_path / "a.tflite", people), ".keras")

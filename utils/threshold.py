@@ -1,0 +1,93 @@
+"""python -m utils.threshold runs/people/best.keras data/people --out runs/people/shifted.keras
+
+Move a network's 0.5 to where it cuts best: the masks it learnt from were drawn tighter or wider than those of DATASET
+(`python -m utils.doctor` says by how much), or it doubts edges more to one side. A constant is added to its logits;
+nothing else changes. Several sources (the first word of the names) count alike, however many photos each has.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from utils import cli, dataset, evaluation, metrics, segmenter
+from utils.images import read_image, read_mask
+from utils.segmenter import Segmenter
+
+THRESHOLDS = np.round(np.arange(0.2, 0.801, 0.025), 3)
+HALF = 0.5  # of Boundary IoU, added to IoU: the score by which training keeps an epoch
+
+
+def scores(network: Segmenter, pairs: list) -> dict[str, np.ndarray]:
+    """For each source and for "all" (the mean of the sources) IoU and Boundary IoU [THRESHOLDS, 2], means over its photos."""
+    rows = []
+    for pair in cli.progress(pairs, "threshold"):
+        alpha, truth = network(read_image(pair.image)), read_mask(pair.mask)
+        cuts = [(alpha > threshold).astype(np.float32) for threshold in THRESHOLDS]
+        both = [(metrics.iou(cut, truth), metrics.boundary_iou(cut, truth)) for cut in cuts]
+        rows.append({"stem": pair.stem, "scores": both})
+    groups = dict(evaluation.groups(rows)) or {"photos": rows}
+    found = {name: np.mean([row["scores"] for row in some], axis=0) for name, some in groups.items()}
+    return {**found, "all": np.mean(list(found.values()), axis=0)}
+
+
+def best(found: np.ndarray) -> float:
+    """The threshold of the highest IoU + Boundary IoU / 2; of equal ones the nearest to 0.5."""
+    score = found[:, 0] + HALF * found[:, 1]
+    equal = THRESHOLDS[score >= score.max() - 1e-9]
+    return float(equal[np.argmin(np.abs(equal - 0.5))])
+
+
+def shift(threshold: float) -> float:
+    """What must be added to the logits for alpha of `threshold` to become 0.5."""
+    return math.log((1 - threshold) / threshold)
+
+
+def shifted(checkpoint: Path, out: Path, threshold: float) -> None:
+    """Write the network with its logits shifted. Raises ValueError where they have no bias."""
+    import models
+    from models import card as cards
+
+    network = models.load(checkpoint)
+    bias = getattr(network.get_layer("logits"), "bias", None)
+    if bias is None:
+        raise ValueError(f"{checkpoint}: its logits have no bias that could be shifted")
+    bias.assign(bias + shift(threshold))
+    card = cards.read(checkpoint)
+    before = card.get("logits_shifted", 0.0)
+    models.save(network, out, {**card, "logits_shifted": round(before + shift(threshold), 4)})
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("checkpoint", type=Path, help=".keras file")
+    parser.add_argument("dataset", help="folder of photos and masks; its validation part is measured")
+    parser.add_argument("--edges", action="store_true", help="with alpha's edges drawn to the photos'")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the shifted network; default: only tell"
+    )
+    args = parser.parse_args()
+    if args.checkpoint.suffix != ".keras" or (args.out and args.out.suffix != ".keras"):
+        raise ValueError("the network is read from and written to .keras files")
+    _, pairs = dataset.open_dataset(args.dataset)
+    network = segmenter.open(args.checkpoint)
+    network.edges = network.edges or args.edges
+    found = scores(network, pairs)
+    at = int(np.argmin(np.abs(THRESHOLDS - 0.5)))
+    print(f"{'source':<12}{'best at':>8}{'IoU':>9}{'BIoU':>9}{'at 0.5':>9}{'':>9}")
+    for name, values in found.items():
+        own = int(np.argmin(np.abs(THRESHOLDS - best(values))))
+        numbers = "".join(f"{value:>9.4f}" for value in (*values[own], *values[at]))
+        print(f"{name[:12]:<12}{THRESHOLDS[own]:>8.3f}{numbers}")
+    threshold = best(found["all"])
+    if args.out:
+        shifted(args.checkpoint, args.out, threshold)
+        print(f"written: {args.out}: {shift(threshold):+.3f} on its logits, for a threshold of {threshold:g}")
+        print(cli.next_command("eval.py", args.out, args.dataset))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
