@@ -11,7 +11,7 @@ import pytest
 from tests import portraits
 from tests.conftest import ROOT, refused
 from utils import clips, clutter, evaluation, images
-from utils.segmenter import Segmenter
+from utils.segmenter import Look, Segmenter
 from utils.sources import VideoError, VideoFile
 from utils.stock import PLAIN, Extras
 
@@ -39,10 +39,10 @@ class Oracle(Segmenter):
         self.answers = [spoil(moment.alpha, number) for number, moment in enumerate(moments)]
         self.asked, self.priors = 0, []
 
-    def __call__(self, frame: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
+    def coarse(self, frame: np.ndarray, prior: np.ndarray | None = None) -> Look:
         self.priors.append(prior)
         self.asked += 1
-        return self.answers[self.asked - 1]
+        return Look(frame, self.answers[self.asked - 1])
 
 
 def test_clip_is_what_it_says() -> None:

@@ -12,7 +12,7 @@ from utils import clips, layouts, metrics
 from utils.cli import progress
 from utils.clips import Moment
 from utils.dataset import Pair
-from utils.images import read_image, read_mask
+from utils.images import read_image, read_mask, resize
 from utils.metrics import METRICS, score
 from utils.pipeline import Matting, Stages, delayed
 from utils.segmenter import Segmenter
@@ -109,8 +109,8 @@ def _alphas(
         return
     before = None
     for moment in moments:
-        before = segmenter(moment.frame, before)
-        yield moment, before
+        before = segmenter.coarse(moment.frame, before).alpha
+        yield moment, resize(before, *moment.frame.shape[:2])
 
 
 def mean_steadiness(rows: list[dict]) -> dict[str, float]:
