@@ -111,7 +111,8 @@ def main() -> int:
     exporting.check_free([path for paths in targets for path in paths.values()], args.force)
     for (network, card), paths in zip(networks, targets, strict=True):
         card["source"] = Path(args.checkpoint).name
-        card |= {"closer": args.closer, "mirror": args.mirror, "edges": args.edges, "scales": args.scales}
+        edges = (args.edges or bool(card.get("edges"))) and args.output not in parity.HARD
+        card |= {"closer": args.closer, "mirror": args.mirror, "edges": edges, "scales": args.scales}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"
