@@ -250,6 +250,17 @@ def test_what_is_asked_for_beside_the_network_is_in_the_card(folder, tmp_path, m
     assert np.array_equal(opened(frame), drawn)
 
 
+def test_edges_of_the_checkpoints_card_are_kept(folder, tmp_path, monkeypatch):
+    source = tmp_path / "portrait.keras"
+    card = {**cards.read(folder / "portrait.keras"), "edges": True}
+    models.save(models.load(folder / "portrait.keras"), source, card)
+    words = ("--calibration", folder / "photos", "--photos", 4, "--formats", "tflite")
+    for output, edges in (("alpha", True), ("argmax", False)):  # a hard output has no edges to draw
+        assert run_here(monkeypatch, source, *words, "--output", output, "--out", tmp_path / output) == 0
+        [path] = (tmp_path / output).glob("*.tflite")
+        assert segmenter.open(path, threads=1).edges == edges
+
+
 def test_shapes_of_other_weights_are_left_out(shapes, tmp_path):
     for path in shapes.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -52,6 +52,9 @@ def test_a_shift_takes_its_threshold_to_the_half(value: float) -> None:
 
 
 def test_the_shifted_network_cuts_there(checkpoint: Path, tmp_path: Path) -> None:
+    measured = tmp_path / "measured.keras"
+    models.save(models.load(checkpoint), measured, {**cards.read(checkpoint), "metrics": {"iou": 0.5}})
+    checkpoint = measured
     for value in (0.4, 0.5):  # twice: 0.4 of the first is 0.5 of the second, and 0.5 stays
         threshold.shifted(checkpoint, tmp_path / f"{value}.keras", value)
     size = tuple(models.load(checkpoint).input_shape[1:3])
@@ -64,6 +67,7 @@ def test_the_shifted_network_cuts_there(checkpoint: Path, tmp_path: Path) -> Non
     assert ((alpha > 0.4) != (alpha > 0.5)).any()
     assert np.array_equal((alpha > 0.4)[clear], (moved > 0.5)[clear])
     np.testing.assert_allclose(alpha, same, atol=1e-6)
+    assert "metrics" not in cards.read(tmp_path / "0.4.keras")
     assert cards.read(tmp_path / "0.4.keras")["logits_shifted"] == pytest.approx(0.4055, abs=1e-4)
 
 

@@ -21,7 +21,7 @@ TRUSTED = 3.5  # pixels: a peak farther out is another edge
 
 
 def profile(photo: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """Mean contrast of a photo uint8 [H, W, 3] along the normal of its mask [H, W], 0..255: one value for each of PLACES.
+    """Mean contrast of a photo uint8 [H, W, 3] along the normal of its mask uint8 [H, W]: one value, 0 and more, for each of PLACES.
 
     None where the mask has next to no edge inside the picture.
     """

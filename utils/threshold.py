@@ -56,8 +56,11 @@ def shifted(checkpoint: Path, out: Path, threshold: float) -> None:
         raise ValueError(f"{checkpoint}: its logits have no bias that could be shifted")
     bias.assign(bias + shift(threshold))
     card = cards.read(checkpoint)
-    before = card.get("logits_shifted", 0.0)
-    models.save(network, out, {**card, "logits_shifted": round(before + shift(threshold), 4)})
+    kept = {
+        name: value for name, value in card.items() if name != "metrics"
+    }  # they were of the network before
+    moved = card.get("logits_shifted", 0.0) + shift(threshold)
+    models.save(network, out, {**kept, "logits_shifted": round(moved, 4)})
 
 
 def main() -> int:
@@ -71,8 +74,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.checkpoint.suffix != ".keras" or (args.out and args.out.suffix != ".keras"):
         raise ValueError("the network is read from and written to .keras files")
-    _, pairs = dataset.open_dataset(args.dataset)
     network = segmenter.open(args.checkpoint)
+    # Where there is no val folder, the photos that this training held out.
+    _, pairs = dataset.open_dataset(args.dataset, seed=network.card.get("settings", {}).get("seed", 0))
     network.edges = network.edges or args.edges
     found = scores(network, pairs)
     at = int(np.argmin(np.abs(THRESHOLDS - 0.5)))
