@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import portraits
@@ -73,6 +73,15 @@ def test_an_earlier_stroke_is_painted_over_but_not_overgrown() -> None:
     assert editor.alpha[50, 50] == 1
 
 
+def test_a_stroke_with_one_pixel_to_grow_from_grows() -> None:
+    frame = np.full((40, 40, 3), 128, np.uint8)
+    seeds = np.zeros((40, 40), np.float32)
+    seeds[20, 20] = 1
+    alpha = geodesic.grown(frame, seeds, 5)
+    assert alpha[20, 20] == 1
+    assert 50 < alpha.sum() < 120
+
+
 def test_soft_edges_far_from_a_stroke_stay() -> None:
     soft = cv2.GaussianBlur(TRUTH, (0, 0), 4)
     editor = MaskEditor(FRAME, soft)
@@ -110,6 +119,7 @@ STROKES = st.lists(
 
 @settings(max_examples=30, deadline=None)
 @given(STROKES)
+@example([([(0.0, 0.0)], False, 1.0, False), ([(0.25, 0.0)], False, 1.0, True)])
 def test_undo_and_redo_are_exact_for_any_strokes(strokes: list) -> None:
     frame, alpha = portraits.portrait(1)
     editor = MaskEditor(frame, alpha)

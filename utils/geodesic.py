@@ -85,7 +85,8 @@ def _unlike(lab: np.ndarray, start: np.ndarray) -> np.ndarray:
     count = min(COLOURS, len(samples))
     stop = (cv2.TERM_CRITERIA_MAX_ITER | cv2.TERM_CRITERIA_EPS, 10, 0.5)
     cv2.setRNGSeed(0)
-    _, labels, centres = cv2.kmeans(samples, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    points = samples[:, None]  # three channels: OpenCV takes one row of three numbers for three points of one
+    _, labels, centres = cv2.kmeans(points, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
     nearest = np.full(lab.shape[:2], np.inf, np.float32)
     for number, centre in enumerate(centres):
         own = samples[labels[:, 0] == number]
