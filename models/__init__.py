@@ -37,8 +37,8 @@ class Entry:
 
 
 REGISTRY: dict[str, Entry] = {
-    "mobile_unet": Entry((128, 128), 32, options=("decoder",), encoder=True),
-    "mobilenetv3_unet": Entry((224, 224), 32, options=("width",), encoder=True),
+    "mobile_unet": Entry((128, 128), 32, options=("decoder", "dropout"), encoder=True),
+    "mobilenetv3_unet": Entry((224, 224), 32, options=("width", "dropout"), encoder=True),
     "prisma_net": Entry((256, 256), 16),
     "portrait_net": Entry((224, 224), 32, options=("edge_head",), encoder=True),
     "slim_net": Entry((512, 512), 32),

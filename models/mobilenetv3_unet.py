@@ -25,10 +25,11 @@ STEPS = (
 )
 
 
-def build(size: tuple[int, int], channels: int = 3, width: float = 1.0) -> keras.Model:
+def build(size: tuple[int, int], channels: int = 3, width: float = 1.0, dropout: float = 0.5) -> keras.Model:
     """Pixels [N, H, W, channels] -> alpha [N, H, W, 1].
 
     width: 1.0 or 0.5, scales the encoder's projections and the decoder. Raises ValueError on others.
+    dropout: see `mobile_unet`.
     """
     if width not in WIDTHS:
         raise ValueError(f"width {width!r} is unknown: choose {' or '.join(map(str, WIDTHS))}")
@@ -36,14 +37,14 @@ def build(size: tuple[int, int], channels: int = 3, width: float = 1.0) -> keras
     x = layers.ReLU(name="conv_1_relu")(mobilenetv3.encoder(x, width, bias=True))
     encoder = keras.Model(inputs, x)
     for index, (filters, name) in enumerate(STEPS, start=1):
-        x = enlarge(x, int(filters * width), f"up_{index}", dropout=0.5)
+        x = enlarge(x, int(filters * width), f"up_{index}", dropout=dropout)
         x = layers.Concatenate(name=f"cat_{index}")([x, encoder.get_layer(name).output])
     x = enlarge(x, int(16 * width), "up_5")
     logits = layers.Conv2DTranspose(1, 1, padding="same", name="logits")(x)
     return keras.Model(inputs, blocks.alpha(logits), name="mobilenetv3_unet")
 
 
-def load_encoder(network: keras.Model, weights: str | Path, width: float = 1.0) -> None:
+def load_encoder(network: keras.Model, weights: str | Path, width: float = 1.0, **_: object) -> None:
     """Start the encoder from "imagenet" or a minimalistic MobileNetV3Small weights file (width 1.0)."""
     mobilenetv3.load(network, weights, width)
 

@@ -576,6 +576,17 @@ def test_unknown_values_are_refused(name: str, option: str, value: object) -> No
         models.create(name, (SIDE, SIDE), **{option: value})
 
 
+@pytest.mark.parametrize("name", ["mobile_unet", "mobilenetv3_unet"])
+def test_dropout_is_an_option_that_changes_no_weight(name: str) -> None:
+    usual, without = built(case_of(name)), models.create(name, (SIDE, SIDE), dropout=0)
+    rates = [layer.rate for layer in usual.layers if isinstance(layer, layers.Dropout)]
+    assert rates == [0.5] * 4
+    assert not any(isinstance(layer, layers.Dropout) for layer in without.layers)
+    without.set_weights(usual.get_weights())
+    pixels = np.random.default_rng(3).uniform(0, 255, (1, SIDE, SIDE, 3)).astype(np.float32)
+    np.testing.assert_array_equal(without(pixels), usual(pixels))
+
+
 def test_names_cost_no_import() -> None:
     program = (
         "import sys, models; models.names(); models.describe('slim_net')\n"

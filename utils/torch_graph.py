@@ -20,6 +20,8 @@ from models import blocks
 
 Tensor = torch.Tensor
 
+SUB_PIXEL = 256  # pixels from which on `_sub_pixel` is faster than PyTorch's transposed convolution
+
 
 class TorchGraph(keras.Model):
     """`TorchGraph(network.inputs, network.outputs)` shares all weights and state with `network`.
@@ -130,10 +132,34 @@ def _transposed(layer: Any, node: Any, given: list[Tensor], training: bool) -> T
         return _own(layer, node, given, training)
     x = given[0]
     weight = layer.kernel.value.permute(3, 2, 0, 1)
+    doubled = (tuple(layer.kernel_size), tuple(layer.strides)) == ((3, 3), (2, 2))
+    if doubled and x.shape[2] * x.shape[3] >= SUB_PIXEL:
+        return layer.activation(_sub_pixel(x, weight.transpose(0, 1), _bias(layer)))
     y = functional.conv_transpose2d(x, weight, _bias(layer), layer.strides)
     height, width = (side * stride for side, stride in zip(x.shape[2:], layer.strides, strict=True))
     top, left = ((k - s) // 2 for k, s in zip(layer.kernel_size, layer.strides, strict=True))
     return layer.activation(y[:, :, top : top + height, left : left + width])
+
+
+def _sub_pixel(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A transposed 3x3 kernel of stride 2 as one 2x2 convolution to four pixels each, laid side by side.
+
+    Seven of the sixteen taps are zeros, and yet it takes half the time of PyTorch's own, forwards and back.
+    """
+    even, odd = [2, 0], [1]  # an even output is reached from two inputs, an odd one from its own only
+    pad = functional.pad
+    taps = torch.cat(
+        [
+            weight[:, :, even][:, :, :, even],
+            pad(weight[:, :, even][:, :, :, odd], (1, 0)),
+            pad(weight[:, :, odd][:, :, :, even], (0, 0, 1, 0)),
+            pad(weight[:, :, odd][:, :, :, odd], (1, 0, 1, 0)),
+        ]
+    )
+    y = functional.conv2d(pad(x, (1, 0, 1, 0)), taps, None if bias is None else bias.repeat(4))
+    count, _, height, width = y.shape
+    pixels = y.permute(0, 2, 3, 1).reshape(count, height, width, 2, 2, -1).transpose(2, 3)
+    return pixels.reshape(count, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
 def _batch_norm(layer: Any, node: Any, given: list[Tensor], training: bool) -> Tensor:
