@@ -194,7 +194,7 @@ def main() -> int:
         runs.save_settings(folder, args)
     run = runs.Run(folder, args, architecture, validation, part[0] == 0)
     while not trainer.finished:
-        run.finish_epoch(trainer, trainer.train_epoch(batches, args.workers))
+        run.finish_epoch(trainer, trainer.train_epoch(batches, args.workers, run.keep))
     if trainer.timetable.stalled(trainer.history):
         print(f"no better for {args.patience} epochs: enough")
     run.finish()
@@ -205,7 +205,7 @@ def main() -> int:
 
 
 def restore(trainer: Trainer, folder: Path) -> None:
-    """Go on after the last epoch of a run. Raises ValueError."""
+    """Go on after the last state that a run kept. Raises ValueError."""
     try:
         with zipfile.ZipFile(folder / "last.keras") as archive:
             trainer.restore(archive.read("state.npz"))
@@ -213,7 +213,8 @@ def restore(trainer: Trainer, folder: Path) -> None:
         raise ValueError(
             f"{folder / 'last.keras'} holds no training state: start a new run with --init"
         ) from error
-    print(f"going on after epoch {trainer.epoch}")
+    within = f" and {len(trainer.losses)} batches" if trainer.losses else ""
+    print(f"going on after epoch {trainer.epoch}{within}")
 
 
 if __name__ == "__main__":

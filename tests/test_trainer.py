@@ -55,6 +55,60 @@ def start(freeze: float = 1) -> Trainer:
     return Trainer(tiny(), Timetable(0.05, 3, freeze=freeze), Recipe(encoder=ENCODER, ema=0.5))
 
 
+class Killed(Exception):
+    pass
+
+
+def test_an_epoch_goes_on_where_it_was_broken_off(batches: Batches) -> None:
+    """With hard photos, thawing and accumulation under way: all numbers are those of a run that was not broken."""
+    feed = Batches(batches.pairs, SIZE, 4, hard=0.5)
+
+    def begin() -> Trainer:
+        recipe = Recipe(encoder=ENCODER, ema=0.5, accumulate=2)
+        return Trainer(tiny(), Timetable(0.05, 3, freeze=1.4), recipe)
+
+    def turned(trainer: Trainer) -> None:
+        """Other photos are the hardest from now on; an epoch draws from those of its beginning."""
+        if trainer.epoch == 1 and len(trainer.losses) == 2:
+            trainer.hardness.losses[:] = -trainer.hardness.losses
+
+    whole, broken = begin(), begin()
+    for _ in range(2):
+        whole.history.append({**whole.train_epoch(feed, 1, turned), "score": 0.5})
+    epoch(broken, feed)
+    states = []
+
+    def keep(trainer: Trainer) -> None:
+        turned(trainer)
+        states.append((trainer.network.get_weights(), trainer.state()))
+        if len(trainer.losses) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        broken.train_epoch(feed, 1, keep)
+    resumed = begin()
+    resumed.network.set_weights(states[-1][0])
+    resumed.restore(states[-1][1])
+    assert (resumed.epoch, len(resumed.losses)) == (1, 2)
+    epoch(resumed, feed)
+    assert resumed.history[1]["loss"] == pytest.approx(whole.history[1]["loss"], rel=1e-5)
+    for one, other in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(resumed.hardness.losses, whole.hardness.losses, rtol=1e-5)
+    for one, other in zip(resumed.ema.arrays(), whole.ema.arrays(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_kept_in_the_last_moment_is_still_measured(batches: Batches) -> None:
+    """Minutes used up within an epoch, and killed before it was measured: the epoch has yet to be ended."""
+    trainer = Trainer(tiny(), Timetable(0.05, None, 0.01), Recipe(ema=0.5))
+    trainer.losses, trainer.seconds = [0.5], 60.0
+    assert not trainer.finished
+    epoch(trainer, batches)
+    assert trainer.finished
+    assert trainer.history[0]["loss"] == 0.5
+
+
 def test_frozen_encoder_stays_then_learns(batches: Batches) -> None:
     """Statistics of batch norms included."""
     trainer = start()

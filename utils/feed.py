@@ -171,12 +171,14 @@ class Batches(keras.utils.PyDataset):
         return read_image(path, at_least=max(self.size))
 
 
-def prefetch(batches: Batches, workers: int = 2, ahead: int = AHEAD) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of one epoch in order, made by threads while the network works."""
+def prefetch(
+    batches: Batches, workers: int = 2, ahead: int = AHEAD, first: int = 0
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches of one epoch in order, from number `first` on, made by threads while the network works."""
     cv2.setNumThreads(1)  # the threads here are the parallelism; OpenCV's own would fight training
     pool = ThreadPoolExecutor(workers, initializer=_step_back)
     try:
-        indices = iter(range(len(batches)))
+        indices = iter(range(first, len(batches)))
         queue = deque(pool.submit(batches.__getitem__, i) for i in itertools.islice(indices, ahead))
         while queue:
             result = queue.popleft().result()

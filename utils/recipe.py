@@ -208,7 +208,7 @@ def for_use(network: keras.Model, architecture: dict[str, Any], simulated: bool 
 def model_card(
     args: argparse.Namespace, architecture: dict[str, Any], parameters: int, rows: list[dict], epoch: int
 ) -> dict[str, Any]:
-    """What a user of the file should know; folders are named without their path."""
+    """What a user of the file should know; folders are named without their path. No rows: not measured yet."""
     sources = {name: _short(evaluation.mean(some)) for name, some in evaluation.groups(rows)}
     folders = [args.dataset, *args.extra, *args.cutouts, args.backgrounds]
     keep = (
@@ -242,7 +242,7 @@ def model_card(
         "init": Path(args.init).name if args.init else None,
         "teacher": Path(args.teacher).name if args.teacher else None,
         "epoch": epoch,
-        "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources},
+        "metrics": {"photos": len(rows), **_short(evaluation.mean(rows)), "sources": sources} if rows else {},
     }
 
 

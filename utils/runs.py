@@ -1,6 +1,6 @@
 """A run folder: the settings it began with, and what every epoch leaves in it.
 
-best.keras (the averaged weights of the best epoch), last.keras (all that --resume needs), settings.json,
+best.keras (the averaged weights of the best epoch), last.keras (all that --resume needs, within long epochs too), settings.json,
 log.csv, curves.png, tensorboard/, overlays/epoch_003.jpg (the same few validation photos after each epoch), and at the
 end overlays.png and progress.jpg (these photos from the first epoch to the last).
 """
@@ -28,6 +28,7 @@ from utils.training import Trainer
 OVERLAYS = 20
 FEW, CELL = 6, 160  # photos in the overlays of each epoch, and their size
 LINES = 8  # epochs in progress.jpg
+KEEP_SECONDS = 300  # of training at most that a kill loses
 
 
 class Run:
@@ -46,6 +47,7 @@ class Run:
     ) -> None:
         self.path, self.args, self.architecture, self.validation = path, args, architecture, validation
         self.log = TensorBoardLog(path / "tensorboard") if writes else None
+        self._kept = time.monotonic()
 
     def finish_epoch(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Measure the EMA weights, then write best, last, log, curves and overlays, each whole or not at all."""
@@ -70,6 +72,14 @@ class Run:
             self._write(trainer, row, card, strip)
             print(_summary(row, rows), flush=True)
 
+    def keep(self, trainer: Trainer) -> None:
+        """Within an epoch: write last.keras if the last one is `KEEP_SECONDS` old."""
+        if self.log and time.monotonic() - self._kept >= KEEP_SECONDS:
+            parameters = trainer.network.count_params()
+            self._write_last(
+                trainer, recipe.model_card(self.args, self.architecture, parameters, [], trainer.epoch)
+            )
+
     def _write(
         self, trainer: Trainer, row: dict[str, float], card: dict[str, Any], strip: np.ndarray
     ) -> None:
@@ -77,10 +87,14 @@ class Run:
         self.log.write(row, trainer.epoch, {"overlays": strip})
         sheets.plot_curves(self.path / "curves.png", trainer.history)
         # Last, so that an epoch which counts as done has left all its traces.
+        self._write_last(trainer, card)
+
+    def _write_last(self, trainer: Trainer, card: dict[str, Any]) -> None:
         heads = [key for key in models.TRAINING_ONLY if self.architecture["options"].get(key)]
         # The metrics are those of the averaged weights, which best.keras has.
         card = {**card, "metrics": {}, "simulated": self.args.qat, "heads": heads}
         models.save(trainer.network, self.path / "last.keras", card, trainer.state())
+        self._kept = time.monotonic()
 
     def finish(self) -> None:
         """Twenty validation photos with the best network's outline and the true one; the photos over the epochs."""
@@ -132,7 +146,7 @@ def load_settings(path: Path, defaults: dict[str, Any]) -> argparse.Namespace:
         raise ValueError(f"{path} holds no settings.json: it is not a run folder") from error
     if not isinstance(settings, dict) or not settings.keys() >= {"dataset", "model", "size", "epochs"}:
         raise ValueError(f"{path / 'settings.json'}: not the settings of a run: start one with --init")
-    # Killed within the first epoch there is nothing to go on from: start again, same settings.
+    # Killed before the first state was kept there is nothing to go on from: start again, same settings.
     return argparse.Namespace(**{**defaults, **settings}, resumed=(path / "last.keras").exists())
 
 

@@ -94,6 +94,8 @@ class Trainer:
         self.ema = EMA(network, recipe.ema)
         self.hardness: Hardness | None = None
         self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []  # of the steps of the epoch under way
+        self._hardest: np.ndarray | None = None  # what the rest of that epoch draws from, after a restore
         self.best = -1.0
         self.seconds = 0.0
         self._mirrored: Callable[..., float] | None = None
@@ -128,20 +130,24 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the epochs or the minutes are used up, or patience is at its end."""
-        return self.timetable.finished(self.epoch, self.seconds, self.history)
+        """Whether the epochs or the minutes are used up, or patience is at its end; never within an epoch."""
+        return not self.losses and self.timetable.finished(self.epoch, self.seconds, self.history)
 
-    def train_epoch(self, batches: Batches, workers: int = 2) -> dict[str, float]:
+    def train_epoch(
+        self, batches: Batches, workers: int = 2, keep: Callable[[Trainer], None] | None = None
+    ) -> dict[str, float]:
         """One pass over the photos (less when the minutes run out); returns loss, rate, images/s.
 
+        `keep` is called after each step, to save a state. After `restore` the epoch goes on where that state was.
         Raises ValueError when the loss is no longer a number.
         """
         self._prepare(batches)
-        losses, began = [], time.perf_counter()
+        first, began = len(self.losses), time.perf_counter()
         start = began  # what is waited for counts too
         bar = progress(range(len(batches) * batches.batch), f"epoch {self.epoch + 1}")
         with bar:
-            for step, batch in enumerate(prefetch(batches, workers)):
+            bar.update(first * batches.batch)
+            for step, batch in enumerate(prefetch(batches, workers, first=first), first):
                 done = self.epoch + step / len(batches)
                 share = self.timetable.share(done, self.seconds)
                 if share >= 1.0:
@@ -150,12 +156,15 @@ class Trainer:
                     with distribution.scope():
                         self._compile()
                 self.optimizer.learning_rate = self.timetable.rate(done, self.seconds, self.history)
-                losses.append(self._step(batches, step, *batch))
+                self.losses.append(self._step(batches, step, *batch))
                 bar.update(batches.batch)
                 now = time.perf_counter()
                 self.seconds, start = self.seconds + now - start, now
-                bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}, {self._left(share)} left")
-        speed = len(losses) * batches.batch / (time.perf_counter() - began)
+                bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {self._left(share)} left")
+                if keep:
+                    keep(self)
+        losses, self.losses, self._hardest = self.losses, [], None
+        speed = (len(losses) - first) * batches.batch / (time.perf_counter() - began)
         return {
             "loss": float(np.mean(losses)),
             "rate": float(ops.convert_to_numpy(self.optimizer.learning_rate)),
@@ -169,7 +178,9 @@ class Trainer:
         if batches.hard and not self._measured:
             self._measured = batches.batch
             self._attach()
-        batches.start_epoch(self.epoch, self.hardness.hardest() if self.hardness else None)
+        if self._hardest is None and self.hardness:
+            self._hardest = self.hardness.hardest()
+        batches.start_epoch(self.epoch, self._hardest)
 
     def _step(
         self, batches: Batches, step: int, pixels: np.ndarray, alpha: np.ndarray, weights: np.ndarray
@@ -207,9 +218,12 @@ class Trainer:
             "ema_steps": self.ema.steps,
             "thawed": self.timetable.thawed,
             "accumulated": self.accumulated,
+            "losses": self.losses,
         }
         if self.hardness:
             arrays["hardness"] = self.hardness.losses
+        if self._hardest is not None:
+            arrays["hardest"] = self._hardest
         arrays |= {f"seed_{i}": ops.convert_to_numpy(seed) for i, seed in enumerate(self._seeds())}
         arrays["notes"] = np.array(json.dumps(notes))
         data = io.BytesIO()
@@ -227,6 +241,7 @@ class Trainer:
             if "hardness" in arrays:
                 self.hardness = Hardness(len(arrays["hardness"]))
                 self.hardness.losses[:] = arrays["hardness"]
+            self._hardest = arrays.get("hardest")
             for i, seed in enumerate(self._seeds()):
                 seed.assign(arrays[f"seed_{i}"])
             self.accumulated = notes.get("accumulated", 0)
@@ -235,6 +250,7 @@ class Trainer:
             count = len(self.network.weights)
             self.ema.restore([arrays[f"ema_{i}"] for i in range(count)], notes["ema_steps"])
         self.history, self.best, self.seconds = notes["history"], notes["best"], notes["seconds"]
+        self.losses = notes.get("losses", [])
 
     def _seeds(self) -> list[Any]:
         """What Dropout draws from, which Keras does not save."""
