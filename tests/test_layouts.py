@@ -442,3 +442,10 @@ def test_a_matting_picture_without_alpha(tmp_path: Path) -> None:
     write_image(tmp_path / "matting" / "18" / "matting_00000000" / "p_1.png", written.person(1)[0])
     with pytest.raises(ImageError, match=r"p_1\.png: has no alpha channel"):
         read_mask(whole(tmp_path)[1].mask)
+
+
+def test_photos_by_source() -> None:
+    stems = ["web_2", "selfie_1", "web_10", "12", "IMG 3", "selfie_2", "alone_1", "web_3"]
+    assert base.by_source(stems, 2) == {"selfie": [1, 5], "web": [0, 2, 7]}
+    assert base.by_source(stems, 3) == {}, "one source is all photos"
+    assert base.by_source(["1", "2", "3"], 2) == {}

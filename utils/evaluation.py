@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from utils.cli import progress
 from utils.clips import Moment
 from utils.dataset import Pair
 from utils.images import read_image, read_mask, resize
+from utils.layouts.base import by_source
 from utils.metrics import METRICS, score
 from utils.pipeline import Matting, Stages, delayed
 from utils.segmenter import Segmenter
@@ -133,8 +133,7 @@ def latency(rows: list[dict]) -> dict[str, float]:
 
 def groups(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
     """Rows by source, where stems begin with one ("web_12"): nothing unless 2..8 sources are found."""
-    counts = Counter(row["stem"].split("_")[0] for row in rows if "_" in row["stem"])
-    large = [name for name, count in counts.items() if count >= GROUP_SIZE]
-    if 2 <= len(large) <= MAX_GROUPS:
-        for name in sorted(large):
-            yield name, [row for row in rows if row["stem"].split("_")[0] == name]
+    sources = by_source((row["stem"] for row in rows), GROUP_SIZE)
+    if len(sources) <= MAX_GROUPS:
+        for name, places in sources.items():
+            yield name, [rows[place] for place in places]

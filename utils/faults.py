@@ -10,6 +10,7 @@ import numpy as np
 
 from utils import edge_offset, lookalike
 from utils.kinds import KINDS, LEVELS, NOTE, Kind
+from utils.layouts.base import by_source
 
 if TYPE_CHECKING:
     from utils.survey import Listing, Record
@@ -233,17 +234,14 @@ def _mixed(records: list[Record]) -> list[Item]:
 
 
 def _beside(records: list[Record]) -> list[Item]:
-    """Sources (by the first word of the names) whose masks are drawn tight or generous, by all of their photos."""
-    sources: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.edge is not None:
-            sources[record.stem.split("_")[0] if "_" in record.stem else ""].append(record)
-    large = {name: some for name, some in sources.items() if len(some) >= FEWEST}
-    if len(large) < 2:  # names that say nothing
-        every = [record for some in sources.values() for record in some]
-        large = {"all": every} if len(every) >= FEWEST else {}
+    """Sources (by the beginning of the names) whose masks are drawn tight or generous, by all of their photos."""
+    records = [record for record in records if record.edge is not None]
+    sources = by_source((record.stem for record in records), FEWEST)
+    if not sources and len(records) >= FEWEST:
+        sources = {"all": list(range(len(records)))}
     items = []
-    for name, some in sorted(large.items()):
+    for name, places in sources.items():
+        some = [records[place] for place in places]
         pixels = edge_offset.offset(np.mean([record.edge for record in some], axis=0))
         if pixels is not None and abs(pixels) >= BESIDE:
             own = pixels * float(np.median([max(record.size) / record.measured for record in some]))

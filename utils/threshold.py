@@ -2,7 +2,7 @@
 
 Move a network's 0.5 to where it cuts best: the masks it learnt from were drawn tighter or wider than those of DATASET
 (`python -m utils.doctor` says by how much), or it doubts edges more to one side. A constant is added to its logits;
-nothing else changes. Several sources (the first word of the names) count alike, however many photos each has.
+nothing else changes. Several sources (the beginning of the names: "web_12") count alike, however many photos each has.
 """
 
 from __future__ import annotations

@@ -91,6 +91,15 @@ def source_of(stem: str) -> str:
     return re.match(r"[^\d_]*", stem).group().rstrip(" -.")
 
 
+def by_source(stems: Iterable[str], fewest: int) -> dict[str, list[int]]:
+    """Places of the photos of each source, by its name, that has `fewest` or more; {} where that is one source or none."""
+    places: dict[str, list[int]] = {}
+    for place, stem in enumerate(stems):
+        places.setdefault(source_of(stem), []).append(place)
+    large = {name: places[name] for name in sorted(places) if name and len(places[name]) >= fewest}
+    return large if len(large) > 1 else {}
+
+
 def in_one_name(parts: Iterable[str]) -> str:
     """Folders and file of a tree as one stem: "a/b/c" becomes "a_b_c"."""
     return "_".join(part for part in parts if part not in ("", "/", ".", "..")).lstrip(".")
