@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import cli
+from utils import backend, cli
 
 FAR = 0.5  # of the weights' length: networks that far apart did not begin from the same checkpoint
 
@@ -48,6 +48,7 @@ def main() -> int:
     import models
     from models import card as cards
 
+    backend.choose()
     card = cards.read(args.checkpoints[0])
     size = args.size or card["architecture"]["input_size"]
     networks = [models.load(path, input_size=tuple(size)) for path in args.checkpoints]
