@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 from utils import cli
 
 if TYPE_CHECKING:
+    from utils.feed import Batches
+    from utils.runs import Run
     from utils.training import Trainer
 
 
@@ -194,7 +196,7 @@ def main() -> int:
         runs.save_settings(folder, args)
     run = runs.Run(folder, args, architecture, validation, part[0] == 0)
     while not trainer.finished:
-        run.finish_epoch(trainer, trainer.train_epoch(batches, args.workers, run.keep))
+        run.finish_epoch(trainer, train_epoch(trainer, batches, run, args.workers))
     if trainer.timetable.stalled(trainer.history):
         print(f"no better for {args.patience} epochs: enough")
     run.finish()
@@ -202,6 +204,19 @@ def main() -> int:
     print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
     print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *recipe.reading(args)))
     return 0
+
+
+def train_epoch(trainer: Trainer, batches: Batches, run: Run, workers: int) -> dict[str, float]:
+    """One epoch; a picture that cannot be read costs nothing of what was learnt. Raises ValueError."""
+    from utils.images import ImageError
+    from utils.sources import VideoError
+
+    try:
+        return trainer.train_epoch(batches, workers, run.keep)
+    except (ImageError, VideoError, FileNotFoundError) as error:
+        run.save(trainer)
+        go_on = cli.pasteable("train.py", "--resume", run.path)
+        raise ValueError(f"{error} (mend or replace it; {go_on} goes on from here)") from error
 
 
 def restore(trainer: Trainer, folder: Path) -> None:

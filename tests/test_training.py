@@ -237,6 +237,36 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
     assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) - 1 == 2
 
 
+def test_a_damaged_background_costs_nothing_that_was_learnt(
+    here: Command, people: Path, tmp_path: Path
+) -> None:
+    """It is named, and when it has been mended the run goes on at the batch that wanted it."""
+    walls = portraits.write_backgrounds(tmp_path / "walls")
+    victim = sorted(walls.iterdir())[0]
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[: len(whole) // 3])
+    words = (
+        *SMALL,
+        "--epochs",
+        1,
+        "--workers",
+        1,
+        "--backgrounds",
+        walls,
+        "--composite",
+        1,
+        "--out",
+        tmp_path / "run",
+    )
+    refused(here("train.py", people, *words), victim.name, f"train.py --resume {tmp_path / 'run'} goes on")
+    assert not (tmp_path / "run" / "best.keras").exists()
+    victim.write_bytes(whole)
+    done = here("train.py", "--resume", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 0" in done.stdout
+    assert (tmp_path / "run" / "best.keras").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "option", "outputs"),
     [

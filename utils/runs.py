@@ -74,11 +74,15 @@ class Run:
 
     def keep(self, trainer: Trainer) -> None:
         """Within an epoch: write last.keras if the last one is `KEEP_SECONDS` old."""
-        if self.log and time.monotonic() - self._kept >= KEEP_SECONDS:
+        if time.monotonic() - self._kept >= KEEP_SECONDS:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write last.keras within an epoch."""
+        if self.log:
             parameters = trainer.network.count_params()
-            self._write_last(
-                trainer, recipe.model_card(self.args, self.architecture, parameters, [], trainer.epoch)
-            )
+            card = recipe.model_card(self.args, self.architecture, parameters, [], trainer.epoch)
+            self._write_last(trainer, card)
 
     def _write(
         self, trainer: Trainer, row: dict[str, float], card: dict[str, Any], strip: np.ndarray
