@@ -165,7 +165,7 @@ def main() -> int:
     backend.choose()
     import keras
 
-    from utils import distribution, recipe, runs
+    from utils import dataset, distribution, recipe, runs
 
     if args.resume:
         folder = Path(args.resume)
@@ -202,7 +202,7 @@ def main() -> int:
     run.finish()
     best = max(trainer.history, key=lambda row: row["score"])
     print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
-    print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *recipe.reading(args)))
+    print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *dataset.reading(args)))
     return 0
 
 

@@ -117,6 +117,8 @@ def save(network: keras.Model, path: str | Path, card: dict[str, Any], state: by
     ``state`` (an .npz as bytes) travels along in a .keras file: what resuming a training needs.
     """
     path = Path(path)
+    if not heads(network):  # a card copied from a file that had some
+        card = {key: value for key, value in card.items() if key != "heads"}
     with cards.replacing(path) as temporary:
         if path.suffix == ".h5":
             try:

@@ -43,3 +43,13 @@ def test_half_the_file(here: Command, checkpoint: Path, tmp_path: Path) -> None:
         if one.ndim < 2:
             np.testing.assert_array_equal(one, other)
     refused(here("utils.compact", checkpoint, "--out", tmp_path / "small.h5"), "ends in .keras")
+
+
+def test_heads_of_a_training_are_left_out_of_the_card_as_well(here: Command, tmp_path: Path) -> None:
+    network = models.create("portrait_net", (64, 64), edge_head=True)
+    card = {"architecture": models.describe("portrait_net", (64, 64)), "heads": ["edge_head"]}
+    models.save(network, tmp_path / "last.keras", card)
+    done = here("utils.compact", tmp_path / "last.keras", "--out", tmp_path / "small.keras")
+    assert done.returncode == 0, done.stderr
+    assert len(models.load(tmp_path / "small.keras").outputs) == 1
+    assert len(models.load(tmp_path / "last.keras", edge_head=True).outputs) == 2

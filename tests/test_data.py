@@ -169,6 +169,30 @@ def test_what_changed_since_is_followed(tmp_path: Path, command: Command) -> Non
     assert float(new["mean_alpha"]) == pytest.approx(1 - float(old["mean_alpha"]), abs=0.01)
 
 
+def test_what_a_killed_run_wrote_is_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It left no manifest; a photo that is gone when it is taken up again does not stay."""
+    many(tmp_path)
+    (tmp_path / "train").rename(tmp_path / "in")
+    gone = sorted((tmp_path / "in" / "images").iterdir())[0].stem
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "manifest.csv":
+            raise KeyboardInterrupt
+        written_whole(path, text)
+
+    written_whole = convert.write_text
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert.convert(open_parts(tmp_path / "in"), tmp_path / "out", {})
+    assert list((tmp_path / "out").rglob(f"{gone}.*"))
+    for path in (tmp_path / "in").rglob(f"{gone}.*"):
+        path.unlink()
+    convert.convert(open_parts(tmp_path / "in"), tmp_path / "out", {})
+    assert not list((tmp_path / "out").rglob(f"{gone}.*"))
+    assert not (tmp_path / "out" / "planned.csv").exists()
+
+
 def test_killed_and_taken_up_again(tmp_path: Path, command: Command) -> None:
     many(tmp_path / "in")
     words = [sys.executable, "-m", "utils.data", "convert", str(tmp_path / "in"), str(tmp_path / "out")]

@@ -42,6 +42,21 @@ def test_growing_moves_the_edge_by_as_much(pixels: float, radius: float) -> None
     assert abs(found - radius - pixels) < 0.2
 
 
+@pytest.mark.parametrize("pixels", [0.5, -0.5])
+def test_parts_of_a_pixel_count_on_large_masks_too(pixels: float) -> None:
+    mask = np.zeros((3000, 3200), np.float32)
+    mask[1380:1580, 100:300] = disk(60)
+    found = np.sqrt(edge_offset.grown(mask, pixels).sum() / np.pi)
+    assert abs(found - 60 - pixels) < 0.2
+
+
+def test_pieces_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = disk(70)
+    in_pieces = edge_offset.grown(mask, 2.3)
+    monkeypatch.setattr(edge_offset, "TILE", 1000)
+    np.testing.assert_allclose(in_pieces, edge_offset.grown(mask, 2.3), atol=1e-6)
+
+
 def test_what_was_measured_is_taken_back() -> None:
     alpha = disk(60)
     mask = disk(61.5)

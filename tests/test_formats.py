@@ -14,7 +14,7 @@ from models import card as cards
 from tests import portraits
 from tests.conftest import ROOT, refused
 from tests.test_export import SIZE, lively_network, run_here
-from utils import bitpack, fastest, formats, outputs, segmenter
+from utils import bitpack, exporting, fastest, formats, outputs, segmenter
 from utils.images import write_image
 
 OTHERS = ("onnx", "onnx_int8", "saved_model", "openvino", "openvino_int8", "tflite_dynamic", "tflite_int16")
@@ -117,6 +117,25 @@ def test_serving_takes_encoded_pictures(folder: Path, tmp_path: Path) -> None:
         alpha = serve(encoded=tf.constant((tmp_path / "a.png").read_bytes()))["alpha"].numpy()
         assert alpha.shape == size
         assert np.abs(alpha - source(frame)).mean() < 2 / 255
+
+
+@pytest.mark.parametrize("kind", ["softmax", "packed"])
+def test_serving_has_every_output(folder: Path, tmp_path: Path, kind: str) -> None:
+    import tensorflow as tf
+
+    network = models.load(folder / "portrait.keras")
+    with exporting.saved_model(network, kind) as plain:
+        exporting.convert("saved_model", formats.Job(plain, lambda: iter(())), tmp_path / "served")
+    signatures = tf.saved_model.load(str(tmp_path / "served")).signatures
+    if kind == "packed":
+        assert list(signatures) == ["serving_default"]
+        return
+    frame = portraits.portrait(53, 150, 110)[0]
+    write_image(tmp_path / "a.png", frame)
+    alpha = signatures["pictures"](encoded=tf.constant((tmp_path / "a.png").read_bytes()))["alpha"].numpy()
+    true = segmenter.open(folder / "portrait.keras", threads=1)(frame)
+    assert alpha.shape == true.shape
+    assert np.abs(alpha - true).mean() < 2 / 255
 
 
 @given(st.lists(st.booleans(), min_size=16, max_size=160).filter(lambda bits: len(bits) % 16 == 0))

@@ -71,10 +71,33 @@ def test_the_shifted_network_cuts_there(checkpoint: Path, tmp_path: Path) -> Non
     assert cards.read(tmp_path / "0.4.keras")["logits_shifted"] == pytest.approx(0.4055, abs=1e-4)
 
 
+def test_of_two_classes_one_is_shifted(tmp_path: Path) -> None:
+    network = models.create("slim_net", (64, 64))
+    models.save(network, tmp_path / "a.keras", {"architecture": models.describe("slim_net", (64, 64))})
+    threshold.shifted(tmp_path / "a.keras", tmp_path / "b.keras", 0.3)
+    frame = portraits.portrait(1, 64, 64)[0]
+    old, new = (KerasSegmenter(models.load(tmp_path / f"{name}.keras"), {})(frame) for name in "ab")
+    logit = np.log(old / (1 - old)) + threshold.shift(0.3)
+    np.testing.assert_allclose(new, 1 / (1 + np.exp(-logit)), atol=1e-4)
+
+
+def test_photos_of_small_sources_count_as_well(tmp_path: Path) -> None:
+    from utils.images import write_image
+
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:, 10:50] = 255
+    for name in [f"{kind}_{n}" for kind in ("web", "selfie") for n in range(5)] + ["one", "two_1"]:
+        write_image(tmp_path / "val" / "images" / f"{name}.png", np.dstack([mask] * 3))
+        write_image(tmp_path / "val" / "masks" / f"{name}.png", mask)
+    found = threshold.scores(Shy({}, (64, 64), 3, 1), dataset.find_pairs(tmp_path / "val"))
+    assert found.keys() == {"web", "selfie", "others", "all"}
+
+
 def test_command(here: Command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
     out = tmp_path / "moved.keras"
-    done = here("utils.threshold", checkpoint, people, "--out", out)
+    done = here("utils.threshold", checkpoint, people, "--seed", 3, "--out", out)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("--seed 3")
     line = next(line for line in done.stdout.splitlines() if line.startswith("all"))
     found = float(line.split()[1])
     assert cards.read(out)["logits_shifted"] == pytest.approx(threshold.shift(found), abs=1e-3)

@@ -99,6 +99,29 @@ def test_an_epoch_goes_on_where_it_was_broken_off(batches: Batches) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_the_average_of_three_steps_has_learnt(batches: Batches) -> None:
+    """Some trainings have no more: what is kept must not be the network they began with."""
+    trainer = Trainer(tiny(), Timetable(0.05, 1), Recipe())
+    before = trainer.network.get_weights()
+    epoch(trainer, Batches(batches.pairs[:12], SIZE, 4))
+    assert trainer.ema.steps == 3
+    kernel, own = trainer.ema.arrays()[0], trainer.network.get_weights()[0]
+    assert np.abs(kernel - own).max() < 0.7 * np.abs(before[0] - own).max()
+
+
+@pytest.mark.parametrize("count", [8, 12])
+def test_a_run_goes_on_with_other_photos(batches: Batches, count: int, capsys) -> None:
+    """They are fewer or more than when its state was kept: the epoch begins anew, nothing breaks."""
+    old, new = (Batches(batches.pairs[:some], SIZE, 4, hard=0.5) for some in (20 - count, count))
+    first, second = (Trainer(tiny(), Timetable(0.05, 3), Recipe(ema=0.5)) for _ in range(2))
+    states = []
+    first.history.append({**first.train_epoch(old, 1, lambda t: states.append(t.state())), "score": 0.5})
+    second.restore(states[0])
+    epoch(second, new)
+    assert f"{count} photos instead of {20 - count}" in capsys.readouterr().out
+    assert len(second.hardness.losses) == count
+
+
 def test_a_state_kept_in_the_last_moment_is_still_measured(batches: Batches) -> None:
     """Minutes used up within an epoch, and killed before it was measured: the epoch has yet to be ended."""
     trainer = Trainer(tiny(), Timetable(0.05, None, 0.01), Recipe(ema=0.5))

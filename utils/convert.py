@@ -33,7 +33,7 @@ WAYS = ("photo", "video", "source")
 LOSSY = JPEG | {".webp", ".avif"}
 QUALITY = 95
 CHUNK = 64  # frames or photos a worker does in a row; a video's decoder goes on within them
-SETTINGS, MANIFEST = "conversion.json", "manifest.csv"
+SETTINGS, MANIFEST, PLANNED = "conversion.json", "manifest.csv", "planned.csv"
 
 
 class Row(NamedTuple):
@@ -67,19 +67,21 @@ def convert(parts: Parts, out: Path, settings: dict, ray_address: str | None = N
     _all_differ(jobs)
     work = bulk.run(list(_chunks(jobs)), open_writer, None, ray_address)
     _begin(out, settings)
+    known = _plan(out, jobs)
     found: dict[tuple[str, str], Row] = {}
     with progress(None, "converting", total=len(jobs)) as bar:
         for done in work:
             found |= {(row.split, row.stem): row for row in done}
             bar.update(len(done))
     _sweep(out)
-    _take_out_gone(out, jobs)
+    _take_out_gone(out, known, jobs)
     rows = [found[job.split, job.pair.stem] for job in jobs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
     write_text(out / MANIFEST, text.getvalue())
+    (out / PLANNED).unlink()
     return rows
 
 
@@ -203,13 +205,22 @@ def _outdated(target: Path, pair: Pair) -> bool:
     return any(file.stat().st_mtime_ns > target.stat().st_mtime_ns for file in files)
 
 
-def _take_out_gone(out: Path, jobs: list[Job]) -> None:
-    """What the last run wrote of photos that are gone, or that now belong to another part."""
-    if not (out / MANIFEST).is_file():
-        return
-    with (out / MANIFEST).open(newline="") as file:
-        before = {(row["split"], row["stem"]) for row in csv.DictReader(file)}
-    for part, stem in before - {(job.split, job.pair.stem) for job in jobs}:
+def _plan(out: Path, jobs: list[Job]) -> set[tuple[str, str]]:
+    """Note (part, stem) of all that is going to be written; returns those of this and of earlier runs, killed ones too."""
+    known = {(job.split, job.pair.stem) for job in jobs}
+    for name in (MANIFEST, PLANNED):
+        if (out / name).is_file():
+            with (out / name).open(newline="") as file:
+                known |= {(row["split"], row["stem"]) for row in csv.DictReader(file)}
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("split", "stem"), *sorted(known)])
+    write_text(out / PLANNED, text.getvalue())
+    return known
+
+
+def _take_out_gone(out: Path, known: set[tuple[str, str]], jobs: list[Job]) -> None:
+    """What was written before of photos that are gone, or that now belong to another part."""
+    for part, stem in known - {(job.split, job.pair.stem) for job in jobs}:
         _unlink(out / part / "images", stem)
         _unlink(out / part / "masks", stem)
 

@@ -6,6 +6,7 @@ split by stem), list files, cut-outs, Supervisely, COCO, VOC, the reference's ar
 
 from __future__ import annotations
 
+import argparse
 import filecmp
 import hashlib
 import os
@@ -99,6 +100,18 @@ def unit(pair: Pair) -> str:
 def draw(name: str, seed: int) -> float:
     """A number 0..1 that depends on the name and the seed alone."""
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:8], 16) / 2**32
+
+
+def reading(args: argparse.Namespace) -> list[str]:
+    """The words by which another script reads the same photos, divided in the same way."""
+    usual = {"layout": None, "category": "person", "val_split": 0.1, "seed": 0}
+    words = [
+        word
+        for name, value in usual.items()
+        if getattr(args, name) != value
+        for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))
+    ]
+    return [*words, "--skip-unpaired"] if args.skip_unpaired else words
 
 
 def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> list[str]:

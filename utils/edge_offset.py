@@ -16,7 +16,7 @@ REACH = 6  # pixels there, to either side
 PLACES = np.arange(-REACH, REACH) + 0.5  # of a profile's values: pixels inside the mask's edge
 CLEAR = 1.5  # times the median: a lower peak is no edge
 FEWEST = 30  # pixels of the contour
-MOST_FINE = 32e6  # pixels of an enlarged mask
+TILE = 64  # pixels: a mask's edge is worked on in pieces, as enlarged it would not fit in memory
 TRUSTED = 3.5  # pixels: a peak farther out is another edge
 
 
@@ -58,8 +58,24 @@ def offset(mean: np.ndarray) -> float | None:
 
 def grown(mask: np.ndarray, pixels: float) -> np.ndarray:
     """A mask float32 [H, W] in 0..1 grown by so many pixels and parts of them, or shrunk by a negative number."""
-    room = np.sqrt(MOST_FINE / mask.size)
-    fine = max(1, int(min(8 / max(1.0, abs(pixels)), room)))
+    margin = int(np.ceil(abs(pixels))) + 1
+    result = mask.copy()
+    height, width = mask.shape
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            first = max(0, top - margin), max(0, left - margin)
+            around = mask[first[0] : top + TILE + margin, first[1] : left + TILE + margin]
+            if around.min() == around.max():
+                continue  # no edge near
+            moved = _moved(around, pixels)[top - first[0] :, left - first[1] :]
+            part = result[top : top + TILE, left : left + TILE]
+            part[:] = moved[: part.shape[0], : part.shape[1]]
+    return result
+
+
+def _moved(mask: np.ndarray, pixels: float) -> np.ndarray:
+    """The same of a small piece, enlarged so that parts of a pixel are whole ones."""
+    fine = max(1, int(8 / max(1.0, abs(pixels))))
     radius = abs(pixels) * fine
     whole = int(np.ceil(radius))
     y, x = np.mgrid[-whole : whole + 1, -whole : whole + 1]

@@ -9,13 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
+EARLY = 40  # steps
+
 
 class EMA:
     """Call `update` after every step; `applied` shows the network with the averaged weights.
 
     The average warms up: after n updates at most (1 + n) / (10 + n) of it is old, so that an early
     epoch is not judged on random weights. Averaging every `every` steps costs a fraction and,
-    with the decay raised to that power, is the same average.
+    with the decay raised to that power, is the same average; the first `EARLY` steps are all taken in, as some
+    trainings have no more.
     """
 
     def __init__(self, network: keras.Model, decay: float = 0.999, every: int = 4) -> None:
@@ -26,10 +29,11 @@ class EMA:
     def update(self) -> None:
         """Take in the network's weights after one training step."""
         self.steps += 1
-        if self.steps % self.every:
+        every = 1 if self.steps <= EARLY else self.every
+        if self.steps % every:
             return
-        updates = self.steps // self.every
-        keep = min(self.decay**self.every, (1 + updates) / (10 + updates))
+        updates = self.steps // every
+        keep = min(self.decay**every, (1 + updates) / (10 + updates))
         self.values = [
             old + (1 - keep) * (ops.stop_gradient(variable.value) - old)
             for old, variable in zip(self.values, self.network.weights, strict=True)

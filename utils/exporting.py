@@ -145,7 +145,10 @@ def convert(format: str, job: Job, target: Path) -> None:
     except (OSError, ImageError):
         raise
     except Exception as error:  # the converters' own kinds, often many lines long
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        line = lines[
+            -1 if lines[0].rstrip().endswith(":") else 0
+        ].strip()  # TensorFlow's ends with what is wrong
         raise ConversionError(f"cannot be converted: {line[:200]}") from error
 
 

@@ -63,18 +63,6 @@ def open_data(
     return train, validation, batches
 
 
-def reading(args: argparse.Namespace) -> list[str]:
-    """The words by which another script reads the same photos, divided in the same way."""
-    usual = {"layout": None, "category": "person", "val_split": 0.1, "seed": 0}
-    words = [
-        word
-        for name, value in usual.items()
-        if getattr(args, name) != value
-        for word in (f"--{name.replace('_', '-')}", str(getattr(args, name)))
-    ]
-    return [*words, "--skip-unpaired"] if args.skip_unpaired else words
-
-
 def settle(args: argparse.Namespace, init: str | None) -> None:
     """Fill in the network's settings that were not given: those of the file `init`, else the architecture's own.
 
@@ -230,6 +218,7 @@ def model_card(
         "accumulate",
         "precision",
         "seed",
+        "val_split",
     )
     return {
         "name": architecture["name"],

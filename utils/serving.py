@@ -4,7 +4,7 @@
     serve["serving_default"](pixels=...)             # float32 [1, H, W, C] -> {"alpha": [1, H, W, 1]}
     serve["pictures"](encoded=open("a.jpg", "rb").read())   # JPEG, PNG, BMP or GIF -> {"alpha": [h, w], the photo's own size}
 
-The second letterboxes inside the graph as utils/images.py does. TensorFlow reads no EXIF: turn phone photos first.
+The second, which packed outputs do not have, letterboxes inside the graph as utils/images.py does. TensorFlow reads no EXIF: turn phone photos first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def write(folder: str, path: Path) -> None:
             canvas, box = _letterbox(tf.cast(photo, tf.float32), height, width)
             if channels == 4:  # no alpha of a frame before
                 canvas = tf.pad(canvas, [[0, 0], [0, 0], [0, 1]])
-            alpha = tf.reshape(self.pixels(canvas[None])["alpha"], [height, width, 1])
+            # Of two classes the second is the person's.
+            alpha = tf.reshape(self.pixels(canvas[None])["alpha"], [height, width, -1])[..., -1:]
+            alpha = tf.cast(alpha, tf.float32)
             top, left, tall, wide = box
             inner = alpha[top : top + tall, left : left + wide]
             return {"alpha": _resize(inner, tf.shape(photo)[0], tf.shape(photo)[1])[..., 0]}
@@ -46,8 +48,15 @@ def write(folder: str, path: Path) -> None:
         module = Serving(network)
         pixels = tf.function(module.pixels, input_signature=[tf.TensorSpec(spec.shape, tf.float32, "pixels")])
         pictures = tf.function(module.pictures, input_signature=[tf.TensorSpec([], tf.string, "encoded")])
-        signatures = {"serving_default": pixels, "pictures": pictures}
+        signatures = {"serving_default": pixels}
+        if not _packed(network, height * width):
+            signatures["pictures"] = pictures
         tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def _packed(network, pixels: int) -> bool:
+    """Whether its output has fewer numbers than pixels: sixteen in one, which cannot be resized."""
+    return _only(network.signatures["serving_default"].structured_outputs).shape.num_elements() < pixels
 
 
 def _only(outputs: dict):

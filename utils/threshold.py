@@ -14,6 +14,7 @@ import numpy as np
 
 from utils import cli, dataset, evaluation, metrics, segmenter
 from utils.images import read_image, read_mask
+from utils.layouts.base import by_source
 from utils.segmenter import Segmenter
 
 THRESHOLDS = np.round(np.arange(0.2, 0.801, 0.025), 3)
@@ -28,7 +29,10 @@ def scores(network: Segmenter, pairs: list) -> dict[str, np.ndarray]:
         cuts = [(alpha > threshold).astype(np.float32) for threshold in THRESHOLDS]
         both = [(metrics.iou(cut, truth), metrics.boundary_iou(cut, truth)) for cut in cuts]
         rows.append({"stem": pair.stem, "scores": both})
-    groups = dict(evaluation.groups(rows)) or {"photos": rows}
+    places = by_source((row["stem"] for row in rows), evaluation.GROUP_SIZE)
+    known = {place for some in places.values() for place in some}
+    places["others" if places else "photos"] = [place for place in range(len(rows)) if place not in known]
+    groups = {name: [rows[place] for place in some] for name, some in places.items() if some}
     found = {name: np.mean([row["scores"] for row in some], axis=0) for name, some in groups.items()}
     return {**found, "all": np.mean(list(found.values()), axis=0)}
 
@@ -54,7 +58,10 @@ def shifted(checkpoint: Path, out: Path, threshold: float) -> None:
     bias = getattr(network.get_layer("logits"), "bias", None)
     if bias is None:
         raise ValueError(f"{checkpoint}: its logits have no bias that could be shifted")
-    bias.assign(bias + shift(threshold))
+    two = (
+        np.array([0.0, 1.0], np.float32) if bias.shape[0] == 2 else 1.0
+    )  # of two classes only the person's moves
+    bias.assign(bias + shift(threshold) * two)
     card = cards.read(checkpoint)
     kept = {
         name: value for name, value in card.items() if name != "metrics"
@@ -71,12 +78,21 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write the shifted network; default: only tell"
     )
+    own = "; default: the training's own"
+    parser.add_argument("--val-split", type=float, help="share held out where there is no val folder" + own)
+    parser.add_argument("--seed", type=int, help="of that split" + own)
+    cli.add_layout(parser)
     args = parser.parse_args()
     if args.checkpoint.suffix != ".keras" or (args.out and args.out.suffix != ".keras"):
         raise ValueError("the network is read from and written to .keras files")
     network = segmenter.open(args.checkpoint)
-    # Where there is no val folder, the photos that this training held out.
-    _, pairs = dataset.open_dataset(args.dataset, seed=network.card.get("settings", {}).get("seed", 0))
+    settings = network.card.get("settings", {})
+    for name, usual in (("seed", 0), ("val_split", 0.1)):
+        if getattr(args, name) is None:
+            setattr(args, name, settings.get(name, usual))
+    _, pairs = dataset.open_dataset(
+        args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
+    )
     network.edges = network.edges or args.edges
     found = scores(network, pairs)
     at = int(np.argmin(np.abs(THRESHOLDS - 0.5)))
@@ -89,7 +105,7 @@ def main() -> int:
     if args.out:
         shifted(args.checkpoint, args.out, threshold)
         print(f"written: {args.out}: {shift(threshold):+.3f} on its logits, for a threshold of {threshold:g}")
-        print(cli.next_command("eval.py", args.out, args.dataset))
+        print(cli.next_command("eval.py", args.out, args.dataset, *dataset.reading(args)))
     return 0
 
 

@@ -98,6 +98,7 @@ class Trainer:
         self._hardest: np.ndarray | None = None  # what the rest of that epoch draws from, after a restore
         self.best = -1.0
         self.seconds = 0.0
+        self._photos: int | None = None  # of the dataset when `restore`d state was taken
         self._mirrored: Callable[..., float] | None = None
         self._measured = 0  # pictures whose losses each step reports
         with distribution.scope():
@@ -173,6 +174,10 @@ class Trainer:
 
     def _prepare(self, batches: Batches) -> None:
         """Shuffle for the next epoch; where hard photos are shown more often, see that each loss is known."""
+        if self._photos not in (None, len(batches.pairs)):
+            print(f"note: {len(batches.pairs)} photos instead of {self._photos}: the epoch begins anew")
+            self.losses, self._hardest, self.hardness = [], None, None
+        self._photos = len(batches.pairs)
         if batches.hard and self.hardness is None:
             self.hardness = Hardness(len(batches.pairs))
         if batches.hard and not self._measured:
@@ -219,6 +224,7 @@ class Trainer:
             "thawed": self.timetable.thawed,
             "accumulated": self.accumulated,
             "losses": self.losses,
+            "photos": self._photos,
         }
         if self.hardness:
             arrays["hardness"] = self.hardness.losses
@@ -250,7 +256,7 @@ class Trainer:
             count = len(self.network.weights)
             self.ema.restore([arrays[f"ema_{i}"] for i in range(count)], notes["ema_steps"])
         self.history, self.best, self.seconds = notes["history"], notes["best"], notes["seconds"]
-        self.losses = notes.get("losses", [])
+        self.losses, self._photos = notes.get("losses", []), notes.get("photos")
 
     def _seeds(self) -> list[Any]:
         """What Dropout draws from, which Keras does not save."""
