@@ -216,6 +216,21 @@ def test_seamless_clone_keeps_the_wall_around_the_person() -> None:
     assert np.abs(result[58:88, 30:50].astype(int) - smooth[58:88, 30:50]).mean() > 3
 
 
+def test_alpha_follows_whom_seamless_clone_moves_down() -> None:
+    alpha = np.zeros_like(ALPHA)
+    alpha[30:70, 25:55] = 1
+    smooth = cv2.GaussianBlur(WALL, (0, 0), 9)
+    red = np.where(alpha[..., None] > 0, np.uint8([250, 20, 20]), FRAME)
+    result = blending.seamless_clone(red, alpha, smooth)
+    changed = np.abs(result.astype(int) - smooth).max(2) > 25
+    moved = blending.dropped(alpha) > 0.5
+    assert moved.sum() == (alpha > 0).sum()
+    assert (
+        changed & cv2.dilate(moved.astype(np.uint8), np.ones((9, 9))).astype(bool)
+    ).sum() > 0.98 * changed.sum()
+    np.testing.assert_array_equal(blending.dropped(alpha * 0), alpha * 0)
+
+
 def test_light_wrap_lights_the_rim_alone() -> None:
     dark, bright = np.full_like(FRAME, 40), np.full_like(FRAME, 250)
     alpha = np.zeros((96, 80), np.float32)

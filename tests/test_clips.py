@@ -167,16 +167,46 @@ def write_video(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-def turn(path: Path) -> None:
-    """Write a quarter turn clockwise, as phones do, into the track header of an MP4."""
+QUARTER = (0, 1, -1, 0)  # clockwise, as phones do
+
+
+def turn(path: Path, matrix: tuple[int, int, int, int] = QUARTER) -> None:
+    """Write a turn or a mirror, x' = a x + c y and y' = b x + d y, into the track header of an MP4."""
+
+    def header(a: int, b: int, c: int, d: int) -> bytes:
+        values = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 0x40000000)
+        return b"".join((value & 0xFFFFFFFF).to_bytes(4, "big") for value in values)
+
     data = path.read_bytes()
-    fixed = [value.to_bytes(4, "big") for value in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)]
-    turned = [
-        value.to_bytes(4, "big", signed=value < 0)
-        for value in (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
-    ]
-    at = data.index(b"".join(fixed), data.index(b"tkhd"))
-    path.write_bytes(data[:at] + b"".join(turned) + data[at + 36 :])
+    at = data.index(header(1, 0, 0, 1), data.index(b"tkhd"))
+    path.write_bytes(data[:at] + header(*matrix) + data[at + 36 :])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((1, 0, 0, 1), (0, 0)),
+        (QUARTER, (0, -1)),
+        ((-1, 0, 0, -1), (-1, -1)),
+        ((0, -1, 1, 0), (-1, 0)),
+        ((-1, 0, 0, 1), (0, -1)),
+        ((1, 0, 0, -1), (-1, 0)),
+        ((0, 1, 1, 0), (0, 0)),
+        ((0, -1, -1, 0), (-1, -1)),
+    ],
+)
+def test_every_turn_and_mirror_is_followed(tmp_path: Path, matrix: tuple, corner: tuple) -> None:
+    """Where the stored picture's red upper left corner comes to lie, and green beside it along its upper edge."""
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:12, :16] = (255, 0, 0)
+    frame[:12, 16:32] = (0, 255, 0)
+    path = write_video(tmp_path / "a.mp4", [frame] * 3)
+    turn(path, matrix)
+    seen = next(iter(VideoFile(path))).image
+    assert seen.shape == ((48, 64, 3) if matrix[0] else (64, 48, 3))
+    y, x = (5 + at * 10 for at in corner)  # 5, or 5 before the end
+    assert seen[y, x, 0] > 200
+    assert seen[y + 16 * matrix[1], x + 16 * matrix[0], 1] > 200
 
 
 def test_videos_are_read_whole_and_upright(tmp_path: Path) -> None:

@@ -81,9 +81,12 @@ def test_escape_ends_and_leaves_a_playable_file(window, film: Path, tmp_path: Pa
     assert len(videos.read(tmp_path / "o.mp4")[0]) > 5
 
 
-def test_a_single_picture_stays_until_it_was_looked_at(window, walls: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("temporal", ["smooth", "delay"])
+def test_a_single_picture_stays_until_it_was_looked_at(
+    window, walls: list[Path], tmp_path: Path, temporal: str
+) -> None:
     write_image(tmp_path / "a.png", person(1)[0])
-    seen = window("webcam.py", walls[0], "--source", tmp_path / "a.png")
+    seen = window("webcam.py", walls[0], "--source", tmp_path / "a.png", "--temporal", temporal)
     time.sleep(1)
     assert seen.process.poll() is None
     assert red(seen.corner())

@@ -319,6 +319,12 @@ def test_nothing_that_is_read_is_overwritten(command, film: Path, tmp_path: Path
     refused(command("webcam.py", silent, "--source", film, "--out", silent, **HEADLESS), "overwrite")
     refused(command("segvideo.py", silent, "--source", film, "--out", silent, **HEADLESS), "overwrite")
     assert silent.read_bytes() == before
+    photo = tmp_path / "photos" / "a.png"
+    write_image(photo, person(1)[0])
+    before = photo.read_bytes()
+    refused(command("portrait_video.py", photo.parent, "--out", photo, **HEADLESS), "overwrite")
+    refused(command("webcam.py", photo.parent, "--source", film, "--out", photo, **HEADLESS), "overwrite")
+    assert photo.read_bytes() == before
     words = ("webcam.py", "--source", film, "--transparent", "--out", tmp_path / "a.jpg")
     refused(command(*words, **HEADLESS), "a.jpg", ".png")
     refused(
@@ -356,6 +362,16 @@ def test_a_plate_is_believed_by_every_model(command, tmp_path: Path) -> None:
         )
         assert command(*words, **HEADLESS).returncode == 0
         assert np.abs(read_image(list_images(out)[-1])[20:40, 20:40].astype(int) - (255, 0, 0)).mean() < 8
+
+
+def test_a_stream_that_ends_leaves_its_figures(command, film: Path, tmp_path: Path) -> None:
+    """A camera or stream has no other end than to break; what was done until then is reported all the same."""
+    words = ("--reconnect", "0", "--out", tmp_path / "o.mp4", "--stats", tmp_path / "s.json")
+    result = command("webcam.py", "green", "--source", f"file://{film}", *words, **HEADLESS)
+    refused(result, "file://")
+    assert f"wrote: {tmp_path / 'o.mp4'}" in result.stdout
+    facts = json.loads((tmp_path / "s.json").read_text())
+    assert facts["frames"] == len(videos.read(tmp_path / "o.mp4")[0]) > 0
 
 
 def test_a_film_on_a_web_server_is_a_file(command, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests import portraits, videos
 from tests.conftest import ROOT, hears_interrupts, refused
 from tests.test_live import HEADLESS, person
 from utils import metrics_http, multi, multi_report, segmenter
-from utils.images import list_images, read_image
+from utils.images import list_images, read_image, write_image
 from utils.multi import Batcher, Reader, Stream, Taken, close_all, gather, state
 from utils.multi_loop import Loop, check_patterns, names
 from utils.pipeline import Matting, Stages
@@ -633,6 +633,14 @@ def test_a_damaged_film_is_said_and_the_others_are_whole(command, films: list[Pa
     refused(result, "text.mkv")
     if "20 frames" in result.stdout:  # it was found out while it played
         assert len(videos.read(tmp_path / "o_a.mp4")[0]) == 20
+
+
+def test_the_last_tiles_are_not_darkened(command, tmp_path: Path) -> None:
+    """A photo's only frame is its last, too."""
+    write_image(tmp_path / "a.png", person(1)[0])
+    words = ("--background", "0,0,255", "--out", tmp_path / "t.png")
+    assert command("multistream.py", tmp_path / "a.png", *words, **HEADLESS).returncode == 0
+    assert read_image(tmp_path / "t.png")[10:30, 120:220].mean((0, 1)) == pytest.approx((0, 0, 255), abs=12)
 
 
 def test_what_is_shown(command, films: list[Path], tmp_path: Path) -> None:

@@ -206,3 +206,66 @@ def test_an_avi_whose_pictures_are_coded_out_of_order(tmp_path) -> None:
     times = [frame.time for frame in open_source(path)]
     assert 0 <= times[0] < 0.1
     np.testing.assert_allclose(np.diff(times)[:-1], 1 / 25, atol=1e-3)  # the last one carries the flush
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(720, "bt709"), (480, "bt601")])
+def test_colours_of_a_file_that_does_not_say_are_those_players_guess(
+    tmp_path, height: int, matrix: str
+) -> None:
+    import av
+
+    colour = np.full((height, 64, 3), (40, 200, 60), np.uint8)
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, 64, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(colour, "rgb24")
+        space = {"bt709": "itu709", "bt601": "itu601"}[matrix]
+        frame = frame.reformat(format="yuv420p", dst_colorspace=space.upper())
+        frame.colorspace = 2  # unsaid
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    seen = next(iter(open_source(path))).image
+    assert np.abs(seen[height // 2, 32].astype(int) - (40, 200, 60)).max() <= 4
+
+
+def test_frames_that_come_in_pieces_are_spread(monkeypatch) -> None:
+    """A segment of HLS comes at once: its frames must not push each other out."""
+    monkeypatch.setattr(sources, "EARLY", 0.3)
+    frames = [sources.Frame(np.zeros(1), 0.02 * number) for number in range(10)]
+    frames += [sources.Frame(np.zeros(1), 90 + 0.02 * number) for number in range(5)]  # another clock
+    began, came = time.monotonic(), []
+    for _ in sources._paced(iter(frames)):
+        came.append(time.monotonic() - began)
+    steps = np.diff(came)
+    assert np.median(steps) == pytest.approx(0.02, abs=0.01)
+    assert came[9] >= 0.17
+    assert steps[9] < 0.1, "a jump was waited for"
+
+
+def test_a_server_that_is_down_is_waited_for_and_one_that_says_no_is_not(tmp_path) -> None:
+    import http.server
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/live.ts"
+    with pytest.raises(VideoError, match="refused"):
+        open_source(address, 0)
+    source = open_source(address, 30)
+    assert isinstance(source, Live)
+    source.close()
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Nothing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(VideoError, match=r"live\.ts"):
+            open_source(address, 30)
+        server.shutdown()

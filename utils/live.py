@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
@@ -32,7 +31,7 @@ from utils.images import to_uint8, write_image
 from utils.pipeline import Behind, Matting, Rate, Stages, ahead, delayed
 from utils.sheets import on_checkerboard
 from utils.sinks import VirtualCamera, open_sink
-from utils.sources import Frame, Source, open_source
+from utils.sources import Frame, Source, VideoError, open_source
 from utils.stream_sink import BITRATE, KEYFRAMES, StreamSink
 from utils.video_sink import VideoSink
 from utils.viewer import Viewer, has_display
@@ -128,11 +127,18 @@ def wants_window(args: argparse.Namespace, written: bool) -> bool:
             raise ValueError("--no-window and no output: give --out FILE, or --frames N to time it")
         return False
     if not has_display():
-        if not (written or args.frames):
+        if not (written or args.frames or args.stats):
             raise ValueError("no display to open a window on: give --out FILE")
         print("note: no display, so no window is opened", file=sys.stderr)
         return False
     return True
+
+
+def _holds(read: Path, written: Path) -> bool:
+    """Whether what is written is what is read, or a file in the folder that is read."""
+    if not (read.exists() and written.exists()):
+        return False
+    return read.samefile(written) or (written.is_file() and read.samefile(written.parent))
 
 
 def open_output(
@@ -145,7 +151,7 @@ def open_output(
 ) -> Sink:
     """A sink for pictures of this rate and sound, which overwrites nothing that is `read` and is none of `sinks`. Raises ValueError."""
     for path in filter(None, () if name.startswith("gst:") or "://" in name else read):
-        if Path(name).exists() and Path(path).exists() and os.path.samefile(name, path):
+        if _holds(Path(path), Path(name)):
             raise ValueError(f"{name}: would overwrite what is read: give another name")
     if any(sink.name == name for sink in sinks):
         raise ValueError(f"{name}: was given twice as an output")
@@ -213,7 +219,7 @@ class Loop:
     ) -> None:
         # The writer's thread ends first, then each file is finished, then the source is let go.
         self._stack.close()
-        if kind in (None, KeyboardInterrupt):
+        if kind in (None, KeyboardInterrupt, VideoError):  # a camera or stream has no other end
             self._report()
 
     def frames(self) -> Iterator[Frame]:
@@ -260,7 +266,7 @@ class Loop:
             self._stack.callback(cv2.setNumThreads, cv2.getNumThreads())
             cv2.setNumThreads(1)
         pairs = ((frame, matting(frame.image)) for frame in self.frames())
-        if matting.temporal.way == "delay":
+        if matting.temporal.way == "delay" and self.source.frames != 1:  # which has no neighbours
             pairs = delayed(pairs)
         return pairs if self.source.live or self.viewer else ahead(pairs)
 

@@ -164,7 +164,7 @@ class Loop:
                     return
         self.batcher.settle()
         if self.tiles:
-            self._tick()  # the last pictures
+            self._tick(last=True)
         errors = [reader.error for reader in self.readers if reader.error]
         if errors:
             raise VideoError("; ".join(errors))
@@ -179,13 +179,13 @@ class Loop:
             elif not trouble:
                 self._waits.discard(reader.name)
 
-    def _tick(self) -> None:
-        """One tiled picture to all its outputs; `tiles` marks whoever gives nothing."""
+    def _tick(self, last: bool = False) -> None:
+        """One tiled picture to all its outputs; `tiles` marks whoever gives nothing, but not those who end with the `last`."""
         if not self.batcher.rate.count and time.monotonic() - self.readers[0].opened < START:
             return
         for number, reader in enumerate(self.readers):
             why = state(reader)
-            if why:
+            if why and not (last and not reader.error):
                 self.tiles.mark(number, why)
         picture = self.tiles.picture()
         now = time.monotonic()

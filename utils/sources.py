@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,12 @@ from utils.sound import JUMP, Tap
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
+LATE, EARLY = 0.5, 2.0  # seconds: a frame of a stream in pieces that is later or earlier sets its clock anew
+UNSAID, BT709, HD = (
+    2,
+    1,
+    720,
+)  # colour matrices by FFmpeg's numbers; rows from which on players take the second for the first
 STALL = 5.0  # seconds without a frame after which a live source counts as broken
 REORDERED = 8  # pictures that a codec puts off at most
 TRIES = 3  # of a camera that was never there
@@ -224,7 +230,7 @@ def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] 
         from utils.gstreamer import frames
 
         return Live(text, lambda: frames(text), reconnect)
-    if text.startswith(("http://", "https://")) and _is_file(text):
+    if text.startswith(("http://", "https://")) and _is_file(text, reconnect):
         return VideoFile(text)
     if "://" in text:
         tap = Tap()
@@ -249,10 +255,18 @@ def list_videos(path: str | Path) -> list[Path]:
     return [file for file in files if file.suffix.lower() in VIDEOS - {".gif"} and file.name[0] != "."]
 
 
-def _is_file(address: str) -> bool:
-    """Whether a video that a server gives has an end. Raises VideoError where nothing answers."""
-    with reading(address), opened(address) as (container, _):
-        return bool(container.duration)
+def _is_file(address: str, reconnect: float) -> bool:
+    """Whether a video that a server gives has an end. Raises VideoError where it is not there.
+
+    A server that does not answer yet is taken for a camera's, if there are seconds to `reconnect` in.
+    """
+    try:
+        with reading(address), opened(address) as (container, _):
+            return bool(container.duration)
+    except VideoError as error:
+        if reconnect > 0 and isinstance(error.__cause__, OSError):  # no answer, not one that says no
+            return False
+        raise
 
 
 def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
@@ -277,8 +291,21 @@ def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
 
 def _stream(address: str, tap: Tap) -> Iterator[np.ndarray]:
     with reading(address), opened(address) as (container, stream):
-        for frame in _decoded(container, stream, None, tap):
+        frames = _decoded(container, stream, None, tap)
+        in_pieces = container.format.name.startswith(("hls", "dash"))
+        for frame in _paced(frames) if in_pieces else frames:
             yield frame.image
+
+
+def _paced(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Frames of a stream that comes in pieces of seconds, each at its own time: at once all but one would be dropped."""
+    began = None
+    for frame in frames:
+        now = time.monotonic()
+        if began is None or not -LATE < began + frame.time - now < EARLY:
+            began = now - frame.time
+        time.sleep(max(0.0, began + frame.time - now))
+        yield frame
 
 
 @contextlib.contextmanager
@@ -333,10 +360,25 @@ def _in_order(frames: Iterator[Any]) -> Iterator[tuple[Any, float | None]]:
 
 def upright(frame, stream) -> np.ndarray:
     """A decoded frame as uint8 RGB [H, W, 3], turned as its container says, with square pixels."""
+    if frame.colorspace == UNSAID and frame.height >= HD:
+        frame.colorspace = BT709  # as players guess
+    image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
     # Quarter turns counted against the clock, as NumPy counts them
     turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
-    image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    if _mirrored(frame):  # FFmpeg's angle is of the picture's left edge, which a mirror turns the other way
+        image, turns = image[:, ::-1], (turns + 2) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns or image.strides[1] < 0 else image
+
+
+def _mirrored(frame) -> bool:
+    """Whether the container's display matrix, nine numbers by rows, turns the picture's inside out."""
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return False
+    (a, b, _), (c, d, _) = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2].tolist()
+    return a * d < b * c
 
 
 def _tapped(container, stream, tap: Tap) -> Iterator:
