@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from utils.images import letterbox
-from utils.sources import VideoError
+from utils.sources import BT709, VideoError, converted
 
 CLOCK = Fraction(1, 90000)  # the time base of MPEG: fine enough for every frame rate
 DEFAULT_RATE = 25.0
-BT709 = 1  # FFmpeg's number for the colours of HD video
 
 
 class Sink:
@@ -60,7 +59,7 @@ def video_frame(picture: np.ndarray, format: str, layout: str) -> Any:
     import av
 
     frame = av.VideoFrame.from_ndarray(even(picture), format)
-    return frame.reformat(format=layout, dst_colorspace=BT709, dst_color_range=1)
+    return converted(frame, layout, dst_colorspace=BT709, dst_color_range=1)
 
 
 def as_first(picture: np.ndarray, size: tuple[int, int] | None, transparent: bool) -> np.ndarray:

@@ -29,11 +29,8 @@ from utils.sound import JUMP, Tap
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
 LATE, EARLY = 0.5, 2.0  # seconds: a frame of a stream in pieces that is later or earlier sets its clock anew
-UNSAID, BT709, HD = (
-    2,
-    1,
-    720,
-)  # colour matrices by FFmpeg's numbers; rows from which on players take the second for the first
+UNSAID, BT709 = 2, 1  # FFmpeg's numbers of colour matrices
+HD = 720  # rows from which on players take colours that are unsaid for BT.709
 STALL = 5.0  # seconds without a frame after which a live source counts as broken
 REORDERED = 8  # pictures that a codec puts off at most
 TRIES = 3  # of a camera that was never there
@@ -42,6 +39,9 @@ LISTEN = 0.1  # seconds between two looks at the window while no frame comes
 
 class VideoError(ValueError):
     """A source that cannot be read (further); the message names it and the reason."""
+
+
+_converters = threading.local()  # by pixel format
 
 
 class Frame(NamedTuple):
@@ -362,12 +362,25 @@ def upright(frame, stream) -> np.ndarray:
     """A decoded frame as uint8 RGB [H, W, 3], turned as its container says, with square pixels."""
     if frame.colorspace == UNSAID and frame.height >= HD:
         frame.colorspace = BT709  # as players guess
-    image = frame.to_ndarray(format="rgb24", width=_square(stream, frame))
+    image = converted(frame, format="rgb24", width=_square(stream, frame)).to_ndarray()
     # Quarter turns counted against the clock, as NumPy counts them
     turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
     if _mirrored(frame):  # FFmpeg's angle is of the picture's left edge, which a mirror turns the other way
         image, turns = image[:, ::-1], (turns + 2) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns or image.strides[1] < 0 else image
+
+
+def converted(frame, format: str, **how):
+    """A video frame in another pixel format or size, as its own `reformat` makes it in three times the time.
+
+    That one sets up tables and threads for each frame; here each thread of ours keeps a converter for each format.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    own = _converters.__dict__
+    if format not in own:
+        own[format] = VideoReformatter()
+    return own[format].reformat(frame, format=format, threads=1, **how)
 
 
 def _mirrored(frame) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from utils.encoding import CLOCK, DEFAULT_RATE, Sink, add_stream, as_first, video_frame, writing
 from utils.files import replacing
 from utils.sound import Tap, open_sound
-from utils.sources import VideoError
+from utils.sources import VideoError, converted
 
 # Ending -> container, codec for pictures, codec for sound, sound that may be copied as it is
 CONTAINERS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
@@ -164,6 +164,6 @@ def read_alpha(path: str):
         for packet in container.demux(stream):
             frames = decoder.decode(packet) if packet.dts is not None else decoder.decode(None)
             for frame in frames:
-                yield frame.to_ndarray(format="rgba")[..., 3]
+                yield converted(frame, "rgba").to_ndarray()[..., 3]
             if packet.dts is None:
                 return
