@@ -117,7 +117,7 @@ def test_a_full_batch_goes_at_once_and_a_partial_one_after_max_wait() -> None:
     assert len(gather(readers, news, 5.0, 2, began + 5)) == 2
     assert time.monotonic() - began < 0.5  # far below max_wait
     slow.close()  # it stays due for a while, but gives nothing
-    time.sleep(0.2)  # but what was under way
+    time.sleep(0.05)  # but what was under way
     with news:
         readers[1]._waiting.clear()
         readers[1].came = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests import portraits, videos
+from tests.conftest import ROOT
 from tests.test_clips import turn
 from utils import sources
 from utils.images import write_image
@@ -269,3 +272,23 @@ def test_a_server_that_is_down_is_waited_for_and_one_that_says_no_is_not(tmp_pat
         with pytest.raises(VideoError, match=r"live\.ts"):
             open_source(address, 30)
         server.shutdown()
+
+
+def test_a_reader_that_hangs_does_not_bring_the_ending_down() -> None:
+    """What it left has been said and the code is the script's own, but nothing waits for the thread or ends under it."""
+    program = (
+        "import atexit, threading, time\n"
+        "from utils import cli\n"
+        "def main():\n"
+        "    print('done')\n"
+        "    hangs = threading.Thread(target=time.sleep, args=(60,), daemon=True)\n"
+        "    hangs.start()\n"
+        "    cli.abandon(hangs)\n"
+        "    raise KeyboardInterrupt\n"
+        "atexit.register(print, 'the interpreter ended')\n"
+        "cli.run(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "done\n", "stopped\n")

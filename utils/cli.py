@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,7 +41,18 @@ def run(main: Callable[[], int | None]) -> None:
         code = 2
     sys.stdout.flush()
     sys.stderr.flush()
+    if any(thread.is_alive() for thread in _abandoned):
+        os._exit(code)
     sys.exit(code)
+
+
+_abandoned: list[threading.Thread] = []
+
+
+def abandon(thread: threading.Thread) -> None:
+    """Of a daemon thread that hangs in a driver or in FFmpeg: the interpreter would crash if it came back while ending."""
+    if thread.is_alive():
+        _abandoned.append(thread)
 
 
 def one_line(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils import cli
 from utils.encoding import Sink
 from utils.pipeline import Behind, Matting, Rate, Stages
 from utils.segmenter import Look, Segmenter
@@ -106,6 +107,7 @@ class Reader:
         self.stop()
         self.source.close()
         self._thread.join(timeout=2)
+        cli.abandon(self._thread)
 
     def _read(self) -> None:
         try:

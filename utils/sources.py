@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils import cli
 from utils.images import EXTENSIONS, list_images, read_image
 from utils.sound import JUMP, Tap
 
@@ -182,6 +183,7 @@ class Live(Source):
     def close(self) -> None:
         self._stop.set()
         self._thread.join(timeout=2)
+        cli.abandon(self._thread)
 
     def _read(self) -> None:
         last = time.monotonic()
