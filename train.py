@@ -200,9 +200,10 @@ def main() -> int:
     if trainer.timetable.stalled(trainer.history):
         print(f"no better for {args.patience} epochs: enough")
     run.finish()
-    best = max(trainer.history, key=lambda row: row["score"])
-    print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
-    print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *dataset.reading(args)))
+    if part[0] == 0:
+        best = max(trainer.history, key=lambda row: row["score"])
+        print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
+        print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *dataset.reading(args)))
     return 0
 
 
