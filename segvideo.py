@@ -82,13 +82,12 @@ def compose(frame, alpha, scene, filters: set[str], harmoniser):
         foreground = blending.colour_transfer(foreground, alpha, scene)
     if "seamless" in filters:
         picture = blending.seamless_clone(foreground, alpha, scene)
-        alpha = blending.dropped(alpha)
     else:
         picture = blending.over(foreground, alpha, scene)
     if "harmonise" not in filters:
         harmoniser.reset()
         return picture
-    return harmoniser(picture, alpha)
+    return harmoniser(picture, blending.dropped(alpha) if "seamless" in filters else alpha)
 
 
 def find(specs: list[str]) -> list[str]:

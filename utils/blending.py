@@ -223,35 +223,31 @@ def seamless_clone(frame: np.ndarray, alpha: np.ndarray, background: np.ndarray)
     person stands on the lower edge.
     Source: Perez et al., "Poisson Image Editing", 2003. Without a person, the background itself.
     """
-    mask, (left, top, width, height) = _clone_mask(alpha)
+    mask, (left, _, width, height), _ = _clone(alpha)
     if min(width, height) < 4:
         return over(frame, alpha, background)
-    centre = (left + width // 2, top + _drop(mask) + height // 2)
+    centre = (left + width // 2, len(alpha) - 1 - height + height // 2)
     return cv2.seamlessClone(frame, background, mask, centre, cv2.NORMAL_CLONE)
 
 
 def dropped(alpha: np.ndarray) -> np.ndarray:
     """Alpha where `seamless_clone` puts the person: moved down to the lower edge."""
-    mask, box = _clone_mask(alpha)
-    rows = _drop(mask) if min(box[2:]) >= 4 else 0
+    _, box, rows = _clone(alpha)
+    if min(box[2:]) < 4:
+        return alpha
     moved = np.zeros_like(alpha)
     moved[rows:] = alpha[: len(alpha) - rows]
     return moved
 
 
-def _clone_mask(alpha: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """What is cloned, uint8 0 or 255 [H, W], and its box (left, top, width, height)."""
+def _clone(alpha: np.ndarray) -> tuple[np.ndarray, tuple[int, ...], int]:
+    """What is cloned, uint8 0 or 255 [H, W], its box (left, top, width, height) and the rows it moves down."""
     mask = cv2.dilate((alpha > 0.5).astype(np.uint8) * 255, np.ones((7, 7), np.uint8))
     # Pixels on the frame's own edge have no outer neighbour to be blended with.
     mask[[0, -1]] = 0
     mask[:, [0, -1]] = 0
-    return mask, tuple(cv2.boundingRect(mask))
-
-
-def _drop(mask: np.ndarray) -> int:
-    """Rows from its lower end to the lower edge."""
-    _, top, _, height = cv2.boundingRect(mask)
-    return len(mask) - 1 - height - top
+    box = tuple(cv2.boundingRect(mask))
+    return mask, box, len(alpha) - 1 - box[3] - box[1]
 
 
 def light_wrap(

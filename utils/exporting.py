@@ -146,9 +146,8 @@ def convert(format: str, job: Job, target: Path) -> None:
         raise
     except Exception as error:  # the converters' own kinds, often many lines long
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        line = lines[
-            -1 if lines[0].rstrip().endswith(":") else 0
-        ].strip()  # TensorFlow's ends with what is wrong
+        # TensorFlow begins with "in user code:" and ends with what is wrong.
+        line = lines[-1 if lines[0].rstrip().endswith(":") else 0].strip()
         raise ConversionError(f"cannot be converted: {line[:200]}") from error
 
 

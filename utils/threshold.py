@@ -58,10 +58,9 @@ def shifted(checkpoint: Path, out: Path, threshold: float) -> None:
     bias = getattr(network.get_layer("logits"), "bias", None)
     if bias is None:
         raise ValueError(f"{checkpoint}: its logits have no bias that could be shifted")
-    two = (
-        np.array([0.0, 1.0], np.float32) if bias.shape[0] == 2 else 1.0
-    )  # of two classes only the person's moves
-    bias.assign(bias + shift(threshold) * two)
+    # Of two classes only the person's moves.
+    share = np.array([0.0, 1.0], np.float32) if bias.shape[0] == 2 else 1.0
+    bias.assign(bias + shift(threshold) * share)
     card = cards.read(checkpoint)
     kept = {
         name: value for name, value in card.items() if name != "metrics"
