@@ -49,9 +49,7 @@ class Heard:
         self._thread.join(self.begin + self.seconds + 20)
 
     def hertz(self) -> float:
-        wave = np.concatenate(self.wave)
-        wave = wave[len(wave) // 4 :]
-        return float(np.sum(np.diff(np.signbit(wave)))) * self.rate / (2 * len(wave))
+        return steady(np.concatenate(self.wave), self.rate)
 
     def _run(self) -> None:
         deadline = time.monotonic() + self.begin
@@ -79,6 +77,13 @@ class Heard:
                     self.keys.append(frame.time)
             if time.monotonic() > ends:
                 return
+
+
+def steady(wave: np.ndarray, rate: int) -> float:
+    """The frequency where there is sound, which is most of the time: a machine that is busy leaves gaps."""
+    parts = videos.pieces(wave, rate)
+    assert len(parts) > 0.5 * len(wave) / (rate // 20) > 20, f"{len(parts)} of {20 * len(wave) / rate:.0f}"
+    return float(np.median(parts))
 
 
 def stop(process: subprocess.Popen) -> tuple[str, str]:
@@ -134,10 +139,10 @@ def test_sound_of_a_live_stream_goes_on(nginx: str, films: list[Path], tmp_path:
     first.communicate()
     assert len(heard.pictures) > 20, heard.error
     assert heard.hertz() == pytest.approx(videos.TONE, rel=0.05)
-    seconds, hertz = videos.loudness(tmp_path / "o.mp4")
-    assert hertz == pytest.approx(videos.TONE, rel=0.05)
+    wave, rate = videos.sound(tmp_path / "o.mp4")
+    assert steady(wave, rate) == pytest.approx(videos.TONE, rel=0.05)
     times = videos.read(tmp_path / "o.mp4")[1]
-    assert seconds == pytest.approx(times[-1], abs=1.0)
+    assert len(wave) / rate == pytest.approx(times[-1], abs=1.0)
 
 
 @needs_nginx
@@ -217,7 +222,7 @@ def test_pushed_by_rtsp_with_sound(command, rtsp: Path, films: list[Path]) -> No
     assert kinds["audio"].startswith("aac")
     assert sum(isinstance(frame, av.VideoFrame) for frame in frames) > 60
     wave = np.concatenate([f.to_ndarray()[0] for f in frames if isinstance(f, av.AudioFrame)])
-    assert float(np.sum(np.diff(np.signbit(wave)))) * 48000 / (2 * len(wave)) == pytest.approx(880, rel=0.1)
+    assert videos.pitch(wave, 48000) == pytest.approx(videos.TONE, rel=0.1)
 
 
 @needs_rtsp

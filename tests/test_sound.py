@@ -29,7 +29,8 @@ class Kept(StreamSink):
 
     def _open(self):
         self.paths.append(Path(self.name).with_stem(f"{Path(self.name).stem}{len(self.paths)}"))
-        return av.open(str(self.paths[-1]), "w", format="flv"), ("aac", "mp3")
+        options = {"max_interleave_delta": "500000"}
+        return av.open(str(self.paths[-1]), "w", format="flv", options=options), ("aac", "mp3")
 
 
 def push(sink: StreamSink, path: Path, breaks: int = -1) -> None:
@@ -134,6 +135,27 @@ def test_sound_of_a_stream_stays_on_time_through_gaps(tmp_path_factory, gaps: li
         samples = sum(frame.samples for frame in container.decode(audio=0))
         assert container.streams.audio[0].rate == RATE
     assert samples / RATE == pytest.approx(now - 5.0, abs=0.3)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.4, 1.2])
+def test_sound_that_comes_after_pictures_breaks_no_connection(tmp_path: Path, late: float) -> None:
+    tap = Tap()
+    tap.begin(True)
+    sink = Kept(tmp_path / "out.flv", sound=tap, reconnect=9)
+    begins = round(25 * late)
+    with sink:
+        for number, picture in enumerate(videos.frames(60)):
+            if number >= begins:
+                tap.clock = lambda number=number: number / 25
+                frame = tone(1764)
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                tap.put(frame)
+            sink.write(picture, number / 25)
+    assert len(sink.paths) == 1
+    assert videos.loudness(sink.paths[0])[0] == pytest.approx(60 / 25, abs=0.1)
+    with av.open(str(sink.paths[0])) as container:
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert np.argmax(np.abs(wave) > 0.1) / RATE == pytest.approx(late, abs=0.1)
 
 
 def test_a_slow_listener_loses_the_oldest_and_nobody_else_does() -> None:

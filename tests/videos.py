@@ -67,15 +67,30 @@ def sound_seconds(path: Path) -> float:
         return sum(frame.samples / frame.rate for frame in container.decode(audio=0))
 
 
-def loudness(path: Path) -> tuple[float, float]:
-    """Seconds of sound, and its frequency in hertz by zero crossings."""
+def sound(path: Path) -> tuple[np.ndarray, int]:
+    """The first channel of the sound, and its rate in hertz."""
     with av.open(str(path)) as container:
         rate = container.streams.audio[0].rate
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    wave = np.concatenate(parts).astype(np.float32)
-    middle = wave[len(wave) // 4 : -(len(wave) // 4) or None]
-    crossings = np.sum(np.diff(np.signbit(middle)))
-    return len(wave) / rate, crossings * rate / (2 * len(middle))
+    return np.concatenate(parts).astype(np.float32), rate
+
+
+def loudness(path: Path) -> tuple[float, float]:
+    """Seconds of sound, and its frequency in hertz."""
+    wave, rate = sound(path)
+    return len(wave) / rate, pitch(wave[len(wave) // 4 : -(len(wave) // 4) or None], rate)
+
+
+def pitch(wave: np.ndarray, rate: int) -> float:
+    """The frequency in hertz by zero crossings."""
+    return float(np.sum(np.diff(np.signbit(wave)))) * rate / (2 * len(wave))
+
+
+def pieces(wave: np.ndarray, rate: int) -> list[float]:
+    """The frequency of each twentieth of a second that is not silent."""
+    long = rate // 20
+    parts = wave[: len(wave) // long * long].reshape(-1, long)
+    return [pitch(part, rate) for part in parts if np.abs(part).reshape(5, -1).max(1).min() > 0.05]
 
 
 def _tone(seconds: float):

@@ -28,7 +28,9 @@ SCREEN = ":97"
 
 @pytest.fixture(scope="module")
 def screen() -> Iterator[str]:
-    server = subprocess.Popen(["Xvfb", SCREEN, "-screen", "0", "1400x900x24"], stderr=subprocess.DEVNULL)
+    # Without -noreset it starts anew whenever its last client leaves, and refuses who comes meanwhile.
+    words = ["Xvfb", SCREEN, "-noreset", "-screen", "0", "1400x900x24"]
+    server = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     wait(lambda: Path(f"/tmp/.X11-unix/X{SCREEN[1:]}").exists())
     yield SCREEN
     server.terminate()
@@ -62,13 +64,17 @@ class Window:
             text=True,
         )
         self.title = f"^{title}" if title else f"^{Path(name).stem}$"
-        wait(lambda: self.do("search", "--name", self.title).strip())
+        wait(self._opened, 60)
         self.window = self.do("search", "--name", self.title).split()[0]
         self.do("windowfocus", self.window)
         self.measure()
         wait(lambda: self.look().max() > 0)
         time.sleep(0.5)
         self.measure()  # it took the picture's size meanwhile
+
+    def _opened(self) -> bool:
+        assert self.process.poll() is None, self.process.communicate()
+        return bool(self.do("search", "--name", self.title).strip())
 
     def measure(self) -> None:
         geometry = self.do("getwindowgeometry", "--shell", self.window)

@@ -21,6 +21,7 @@ APART = 0.15  # seconds that sound may be off its time before a gap is filled, o
 JUMP = (
     1.0  # seconds that times may fall by for the order of their frames; more is another recording joined on
 )
+EARLY = 1024  # samples that AAC begins before time 0, where FLV ends: sound begins as much later
 HEARD = 500  # packets of sound kept for a sink that is slow: some ten seconds
 
 
@@ -170,7 +171,7 @@ class LiveSound:
         self._to = target.add_stream(codec, rate=RATE, layout=LAYOUT)
         self._resampler: Any = None
         self._kind: tuple = ()
-        self._samples = 0  # given to the encoder
+        self._samples = EARLY  # where the encoder is
 
     def copy_until(self, time: float) -> None:
         """All sound that came and begins before `time` in seconds."""

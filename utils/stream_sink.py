@@ -53,10 +53,11 @@ class StreamSink(Sink):
         try:
             with writing(self.name):
                 self._push(picture, time)
-        except VideoError:
+        except VideoError as error:
             self._tried = monotonic()
             if not self._broken:
-                print(f"note: {self.name}: the server went away: trying again", file=sys.stderr)
+                reason = str(error).rpartition(": ")[2]
+                print(f"note: {self.name}: the server went away: {reason}: trying again", file=sys.stderr)
                 self._broken = self._tried
             if not self.written or self._tried - self._broken >= self._reconnect:
                 raise
