@@ -456,6 +456,37 @@ def test_where_figures_are_served() -> None:
 # The command
 
 
+WORST = """
+import signal, threading, time
+from utils.multi import gather
+
+class Worst(threading.Condition):  # interrupted with its lock held and its `with` not yet begun
+    def __enter__(self):
+        taken = super().__enter__()
+        signal.raise_signal(signal.{name})
+        return taken
+
+news = Worst()
+try:
+    gather([], news, 0, 1, time.monotonic() + 1)
+except KeyboardInterrupt:
+    print("interrupted")
+free = []
+thread = threading.Thread(target=lambda: free.append(news.acquire(timeout=2)))
+thread.start()
+thread.join()
+print("free", free)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_leaves_no_lock_taken(name: str) -> None:
+    first = "import signal; signal.signal(signal.SIGTERM, signal.default_int_handler)"
+    words = [sys.executable, "-c", f"{first}\n{WORST.format(name=name)}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, preexec_fn=hears_interrupts)
+    assert done.stdout == "interrupted\nfree [True]\n", done.stderr
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three of other sizes, rates and lengths; the last without sound."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -231,3 +233,24 @@ def parallel(work: Callable[[Any], Any], items: Iterable[Any], label: str, unit:
         return list(progress(pool.map(work, items), label, len(items), unit))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Ctrl-C and a call to end are heard after this, not within it, where they would leave a lock taken for good.
+
+    A Condition's `with` is Python code: the interrupt may come when its lock is held and nobody is yet to release it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other thread is ever interrupted
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    kept = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)

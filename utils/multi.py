@@ -99,7 +99,7 @@ class Reader:
     def stop(self) -> None:
         """No more frames; returns at once."""
         self._stop.set()
-        with self._news:
+        with cli.unbroken(), self._news:
             self._news.notify_all()
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def gather(
 
     With the first frame there, the others that are due are waited for, no longer than `max_wait` seconds from when it came.
     """
-    with news:
+    with cli.unbroken(), news:
         while True:
             now = time.monotonic()
             waiting = sorted((r.ready, number) for number, r in enumerate(readers) if r.ready)

@@ -161,7 +161,7 @@ class Live(Source):
     def __iter__(self) -> Iterator[Frame]:
         seen = 0
         while self._wait(seen):
-            with self._news:
+            with cli.unbroken(), self._news:
                 if self._number == seen:
                     raise VideoError(self._error)
                 self.dropped += self._number - seen - 1
@@ -173,7 +173,7 @@ class Live(Source):
         patience = self._reconnect + 2 * STALL + 1  # longer than the reader's own
         ends = time.monotonic() + patience
         while time.monotonic() < ends:
-            with self._news:
+            with cli.unbroken(), self._news:
                 if self._news.wait_for(lambda: self._number > seen or self._error, LISTEN):
                     return True
             if self.idle is not None and self.idle():
