@@ -46,6 +46,7 @@ REGISTRY: dict[str, Entry] = {
     "deeplab": Entry((513, 513), 8, options=("output_stride",), encoder=True),
     "mobilenetv3_qat": Entry((256, 256), 32, encoder=True),
     "mobilenetv2_fpn": Entry((192, 192), 32, options=("alpha", "decoder"), encoder=True),
+    "efficientnet_lite_fpn": Entry((320, 320), 32, options=("scale", "decoder"), encoder=True),
     "pp_humanseg_v1_lite": Entry((192, 192), 2),
     "pp_humanseg_v2_lite": Entry((192, 192), 2, options=("form", "training_heads")),
     "pp_humanseg_v1_mobile": Entry((192, 192), 32),
