@@ -96,7 +96,8 @@ def create(
 
     ``input_size`` is (height, width), default the size the architecture was designed for.
     ``weights`` starts its encoder: "imagenet" (Keras downloads it), a weights file saved from the
-    matching ``keras.applications`` network, for MobileNetV2 also a .keras file of ours, or None.
+    matching ``keras.applications`` network, for MobileNetV2 also a .keras file of ours, for EfficientNet-Lite
+    its published .pth or a .keras file of ours, or None.
     Options: `REGISTRY`. Raises ValueError.
     """
     architecture = describe(name, input_size, channels, **options)

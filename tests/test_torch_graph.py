@@ -14,7 +14,15 @@ from tests.conftest import ROOT
 pytest.importorskip("torch")
 
 # Between them they have every layer with a rule, and several without.
-NAMES = ("mobilenetv2_fpn", "portrait_net", "slim_net", "prisma_net", "sinet", "modnet")
+NAMES = (
+    "mobilenetv2_fpn",
+    "efficientnet_lite_fpn",
+    "portrait_net",
+    "slim_net",
+    "prisma_net",
+    "sinet",
+    "modnet",
+)
 
 # Logits before and after one step's worth of gradients, Keras' own layers against the graph's.
 PROGRAM = """
