@@ -1,4 +1,4 @@
-"""EfficientNet-Lite-FPN: our network for stills.
+"""EfficientNet-Lite-FPN: our larger network for stills, which does not ship yet (checkpoints/README.md).
 
 EfficientNet-Lite encoder with the feature-pyramid decoder of `models/fpn.py`. Any size divisible by 32.
 """

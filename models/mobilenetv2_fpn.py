@@ -1,4 +1,4 @@
-"""MobileNetV2-FPN: our small network for ordinary photos, of which `live` and `video` ship.
+"""MobileNetV2-FPN: our small network for ordinary photos, as which `live`, `video` and `photo` ship.
 
 MobileNetV2 encoder with the feature-pyramid decoder of `models/fpn.py`. Any size divisible by 32.
 """
