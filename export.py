@@ -77,13 +77,6 @@ def arguments() -> argparse.Namespace:
         help="for stills: the mean of the N --size that show a photo largest, each at another scale",
     )
     parser.add_argument(
-        "--partner",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="for stills: an export of another network, to lie beside this one; its shapes count among --scales; repeatable",
-    )
-    parser.add_argument(
         "--deepstream",
         type=cli.positive,
         metavar="SOURCES",
@@ -103,13 +96,12 @@ def main() -> int:
 
     if args.deepstream:
         return export_deepstream(args)
-    if args.scales > len(args.size or [None]) + len(args.partner):
+    if args.scales > len(args.size or [None]):
         raise ValueError(f"--scales {args.scales}: give as many --size")
     if args.edges and args.output in parity.HARD:
         raise ValueError(f"--edges draws soft edges, --output {args.output} has none: leave one of them out")
     names = formats.choose(args.formats)
     check_output(args.output, names)
-    partners = exporting.partners(args.partner, Path(args.out), names)
     chosen = choose_photos(args)
     failed = 0
     # All of them first: a size that cannot be is refused before anything is written.
@@ -121,7 +113,6 @@ def main() -> int:
         card["source"] = Path(args.checkpoint).name
         edges = (args.edges or bool(card.get("edges"))) and args.output not in parity.HARD
         card |= {"closer": args.closer, "mirror": args.mirror, "edges": edges, "scales": args.scales}
-        card |= {"partners": partners} if partners else {}
         source = KerasSegmenter(network, card, args.threads)
         print(
             f"{card['source']}: {source}; {len(chosen[0])} photos set ranges, {len(chosen[1])} are compared"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -238,43 +237,6 @@ def test_other_shapes_are_opened_with_the_first_and_chosen_by_the_picture(shapes
     first, second = opened.batch([frame, square])
     assert (first.shape, second.shape) == ((96, 64), (70, 70))
     assert np.array_equal(first, opened(frame))
-
-
-def test_a_partners_alpha_counts_where_it_lies_beside(shapes, folder, tmp_path, monkeypatch):
-    """Another network of another size: the mean of both, however the first is opened; gone or changed, it is left out."""
-    words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats", "tflite")
-    assert run_here(monkeypatch, folder / "other.keras", *words, "--size", 96) == 0
-    partner = tmp_path / "other_float32.tflite"
-    words = (*words, "--scales", 2, "--partner", partner)
-    assert run_here(monkeypatch, folder / "portrait.keras", *words) == 0
-    both = segmenter.open(tmp_path / NAMES[0], threads=1)
-    frame = portraits.portrait(54, 90, 60)[0]
-    views = [segmenter.RUNTIMES[".tflite"](path, 1, "cpu")(frame) for path in (partner, tmp_path / NAMES[0])]
-    np.testing.assert_allclose(both(frame), np.mean(views, axis=0), atol=1e-6)
-    shutil.copy(shapes / NAMES[0], partner)  # other weights under the name
-    assert np.array_equal(segmenter.open(tmp_path / NAMES[0], threads=1)(frame), views[1])
-    partner.unlink()
-    assert np.array_equal(segmenter.open(tmp_path / NAMES[0], threads=1)(frame), views[1])
-
-
-@pytest.mark.parametrize(
-    ("partner", "formats", "says"),
-    [
-        ("shapes", "tflite", "lies beside the export"),
-        ("out", "tflite,onnx", "end in .tflite alone"),
-        ("noise", "tflite", "carries no model card"),
-    ],
-)
-def test_partners_that_cannot_be(shapes, folder, tmp_path, monkeypatch, capsys, partner, formats, says):
-    shutil.copy(shapes / NAMES[0], tmp_path / "a.tflite")
-    (tmp_path / "b.tflite").write_bytes(b"TFL3")
-    file = {"shapes": shapes / NAMES[0], "out": tmp_path / "a.tflite", "noise": tmp_path / "b.tflite"}[
-        partner
-    ]
-    words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats", formats)
-    assert run_here(monkeypatch, folder / "portrait.keras", *words, "--partner", file) == 2
-    assert says in capsys.readouterr().err
-    assert not list(tmp_path.glob("portrait*"))
 
 
 def test_what_is_asked_for_beside_the_network_is_in_the_card(folder, tmp_path, monkeypatch):

@@ -77,20 +77,6 @@ def fingerprint(network: keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def partners(files: list[str], folder: Path, names: list[str]) -> dict[str, str]:
-    """Name and weights of each partner, a file in the `folder` that exports go to. Raises ValueError, FileNotFoundError."""
-    found = {}
-    for path in map(Path, files):
-        if path.resolve().parent != folder.resolve():
-            raise ValueError(f"--partner {path}: a partner lies beside the export: copy it to {folder}")
-        if any(Path("x" + FORMATS[name].ending).suffix != path.suffix for name in names):
-            raise ValueError(f"--partner {path}: ask for --formats that end in {path.suffix} alone")
-        found[path.name] = cards.read(path).get("weights")
-        if not found[path.name]:
-            raise ValueError(f"--partner {path}: not an export of ours")
-    return found
-
-
 def choose_photos(folder: str | Path, count: int) -> list[Path]:
     """At most `count` photos spread evenly over `folder`, or its `images`. Raises OSError, ValueError."""
     folder = Path(folder)

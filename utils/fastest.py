@@ -158,7 +158,6 @@ def _facts(card: dict[str, Any]) -> tuple:
         card.get("weights"),
         *looks,
         card.get("scales") or 1,
-        tuple(sorted((card.get("partners") or {}).items())),
         card.get("output_kind") or "alpha",
         tuple(size or ()),
     )

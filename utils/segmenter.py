@@ -217,8 +217,7 @@ class ShapedSegmenter(Segmenter):
     """One network in several input shapes; each frame goes where the most of its pixels are seen.
 
     `members`: segmenters of the same network; the first gives `size` and takes what none fits better. For stills a
-    card may ask for the mean over several `scales`: large people are found better small, edges better large. Some of
-    those may belong to a partner, another network whose mistakes are others.
+    card may ask for the mean over several `scales`: large people are found better small, edges better large.
     """
 
     def __init__(self, members: list[Segmenter]) -> None:
@@ -304,8 +303,7 @@ def open(
     """Open a model file of any supported kind.
 
     Beside `live_int8.tflite` files like `live_int8_256x192.tflite` may lie, the same network for
-    pictures of another shape: they are opened too and used for the pictures they suit. So are the files of partners,
-    other networks that the card names (`export.py --partner`).
+    pictures of another shape: they are opened too and used for the pictures they suit.
 
     `threads` defaults to all cores. `device` is "auto", "cpu", "gpu", "npu" (OpenVINO) or "tensorrt" (ONNX Runtime's
     other way to a GPU); where the runtime cannot
@@ -325,7 +323,7 @@ def open(
         raise ValueError(f"{path}: cannot be opened as a network: give one of {', '.join(RUNTIMES)}")
     segmenter = opener(path, threads, device)
     segmenter.file = path
-    others = [opener(other, threads, device) for other in _others(path, segmenter.card)]
+    others = [opener(other, threads, device) for other in _other_shapes(path, segmenter.card)]
     if others:
         segmenter = ShapedSegmenter([segmenter, *others])
         segmenter.file = path
@@ -390,18 +388,9 @@ RUNTIMES = {
 }
 
 
-def _others(path: Path, card: dict[str, Any]) -> list[Path]:
-    """Files opened with this one: other shapes of its weights, and of its partners'; older weights do not count."""
-    found = _shapes(path, card.get("weights"))
-    for name, weights in (card.get("partners") or {}).items():
-        partner = path.with_name(name)
-        if partner.is_file() and cards.read(partner).get("weights") == weights:
-            found += [partner, *_shapes(partner, weights)]
-    return found
-
-
-def _shapes(path: Path, weights: str | None) -> list[Path]:
-    """Files of these weights named after `path` and another input size."""
+def _other_shapes(path: Path, card: dict[str, Any]) -> list[Path]:
+    """Files of the same weights named after another input size; older weights do not count."""
+    weights = card.get("weights")
     found = sorted(path.parent.glob(f"{path.stem}_[0-9]*x[0-9]*{path.suffix}")) if weights else []
     return [other for other in found if cards.read(other).get("weights") == weights]
 
