@@ -219,5 +219,27 @@ def fit(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return result
 
 
+def copy_by_name(donor: keras.Model, network: keras.Model, prefixes: tuple[str, ...] = ("",)) -> int:
+    """Copy weights between layers of the same name, fitting shapes; returns how many layers matched.
+
+    Only layers whose name starts with one of `prefixes`.
+    """
+    own = {layer.name: layer for layer in network.layers if layer.name.startswith(prefixes)}
+    matched = [layer for layer in donor.layers if layer.weights and layer.name in own]
+    for layer in matched:
+        target = own[layer.name]
+        target.set_weights(
+            [fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)]
+        )
+    return len(matched)
+
+
+def scaled(filters: int, alpha: float, divisor: int = 8) -> int:
+    """Channels after width scaling: a multiple of `divisor`, never below 90 % of the exact value."""
+    value = filters * alpha
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
 def _three(value: float | list[float]) -> list[float]:
     return list(value) if isinstance(value, (list, tuple)) else [value] * 3

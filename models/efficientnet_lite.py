@@ -14,7 +14,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 import models
-from models import blocks, mobilenetv2
+from models import blocks
 
 # (blocks, kernel, stride, expansion, output channels) of each stage before scaling
 STAGES = (
@@ -43,7 +43,7 @@ def encoder(x: KerasTensor, scale: int) -> KerasTensor:
                 kernel,
                 1 if block else stride,
                 expansion,
-                mobilenetv2.scaled(filters, width),
+                blocks.scaled(filters, width),
             )
     return x
 
@@ -54,7 +54,7 @@ def load(network: keras.Model, weights: str | Path) -> None:
     A .pth is read by PyTorch, numbers alone. Raises ValueError if the file is of another network.
     """
     if Path(weights).suffix == ".keras":
-        if not mobilenetv2.copy_by_name(models.load(weights), network, ENCODER):
+        if not blocks.copy_by_name(models.load(weights), network, ENCODER):
             raise ValueError(f"{weights}: holds no EfficientNet-Lite encoder")
         return
     tensors = iter(_conv_and_norm(Path(weights)))

@@ -45,7 +45,9 @@ def encoder(
     def relu(x: KerasTensor, name: str) -> KerasTensor:
         return layers.ReLU(relu_max, name=name)(x)
 
-    x = relu(conv_bn(x, scaled(32, alpha, divisor), "Conv1", "bn_Conv1", kernel=3, stride=2), "Conv1_relu")
+    x = relu(
+        conv_bn(x, blocks.scaled(32, alpha, divisor), "Conv1", "bn_Conv1", kernel=3, stride=2), "Conv1_relu"
+    )
     stride_so_far, dilation = 2, 1
     for index, (filters, stride) in enumerate(BLOCKS):
         prefix = f"block_{index}_" if index else "expanded_conv_"
@@ -53,7 +55,7 @@ def encoder(
         if stride == 2 and stride_so_far >= output_stride:
             stride, dilation = 1, dilation * 2
         stride_so_far *= stride
-        skip, filters = x, scaled(filters, alpha, divisor)
+        skip, filters = x, blocks.scaled(filters, alpha, divisor)
         if index or expand_first:
             width = x.shape[-1] * (6 if index else 1)
             x = relu(conv_bn(x, width, prefix + "expand", prefix + "expand_BN"), prefix + "expand_relu")
@@ -67,13 +69,6 @@ def encoder(
     return x
 
 
-def scaled(filters: int, alpha: float, divisor: int = 8) -> int:
-    """Channels after width scaling: a multiple of `divisor`, never below 90 % of the exact value."""
-    value = filters * alpha
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
 def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
     """Copy an encoder from "imagenet", a weights file of keras.applications, or a .keras file of ours.
 
@@ -81,7 +76,7 @@ def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
     fourth input channel) start at zero. Raises ValueError if the file is of another network.
     """
     if Path(weights).suffix == ".keras":
-        if not copy_by_name(models.load(weights), network, ENCODER):
+        if not blocks.copy_by_name(models.load(weights), network, ENCODER):
             raise ValueError(f"{weights}: holds no MobileNetV2 encoder")
         return
     try:
@@ -96,22 +91,7 @@ def load(network: keras.Model, weights: str | Path, alpha: float) -> None:
         raise ValueError(
             f"{weights}: cannot be read as MobileNetV2 {alpha} weights ({_line(error)})"
         ) from error
-    copy_by_name(donor, network)
-
-
-def copy_by_name(donor: keras.Model, network: keras.Model, prefixes: tuple[str, ...] = ("",)) -> int:
-    """Copy weights between layers of the same name, fitting shapes; returns how many layers matched.
-
-    Only layers whose name starts with one of `prefixes`.
-    """
-    own = {layer.name: layer for layer in network.layers if layer.name.startswith(prefixes)}
-    matched = [layer for layer in donor.layers if layer.weights and layer.name in own]
-    for layer in matched:
-        target = own[layer.name]
-        target.set_weights(
-            [blocks.fit(a, b.shape) for a, b in zip(layer.get_weights(), target.weights, strict=True)]
-        )
-    return len(matched)
+    blocks.copy_by_name(donor, network)
 
 
 def _line(error: Exception) -> str:

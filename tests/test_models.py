@@ -20,7 +20,6 @@ from keras import layers
 import models
 from models import (
     blocks,
-    mobilenetv2,
     mobilenetv3,
     mobilenetv3_large,
     modnet,
@@ -402,7 +401,7 @@ def test_edge_head_is_left_behind(tmp_path: Path) -> None:
     models.save(trained, tmp_path / "trained.keras", describe(case))
     loaded = models.load(tmp_path / "trained.keras", edge_head=False)
     copied = models.create("portrait_net", (SIDE, SIDE), channels=4)
-    assert mobilenetv2.copy_by_name(trained, copied) == len(kernels(copied)) == len(kernels(trained)) - 1
+    assert blocks.copy_by_name(trained, copied) == len(kernels(copied)) == len(kernels(trained)) - 1
     x = pixels(1, 4)
     for stripped in (loaded, copied):
         assert all(layer.name != "edge_logits" for layer in stripped.layers)
