@@ -132,7 +132,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--hold",
         type=float,
         default=0.0,
-        help="with --channels 4: keep this share (0..1) of the last alpha where nothing moved",
+        help="with --channels 4: keep this share (0..1) of the last alpha where nothing moved; best.keras is the newest epoch then",
     )
     add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
     add(
@@ -201,8 +201,10 @@ def main() -> int:
         print(f"no better for {args.patience} epochs: enough")
     run.finish()
     if part[0] == 0:
-        best = max(trainer.history, key=lambda row: row["score"])
-        print(f"best epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}")
+        best = trainer.history[-1] if args.hold else max(trainer.history, key=lambda row: row["score"])
+        print(
+            f"{'last' if args.hold else 'best'} epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}"
+        )
         print(cli.next_command("eval.py", folder / "best.keras", args.dataset, *dataset.reading(args)))
     return 0
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from utils.dataset import find_pairs
 
 keras = pytest.importorskip("keras")
 import models  # noqa: E402
+import train  # noqa: E402
 from models import card as cards  # noqa: E402
 from utils import augment, evaluation, metrics, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
@@ -364,6 +366,21 @@ def test_a_moved_picture_is_the_same_a_little_off() -> None:
         overlaps.append(metrics.iou(moved[..., 3] / 255, alpha))
     assert min(overlaps) > 0.5
     assert 0.9 < np.median(overlaps) < 0.99
+
+
+@pytest.mark.parametrize(("hold", "kept"), [("0", 1), ("0.5", 2)])
+def test_with_hold_the_newest_network_is_kept(
+    hold: str, kept: int, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its score on single photos is lower: what it learns is not in that."""
+    scores = iter([0.9, 0.1])
+    mean = lambda rows: {**evaluation.mean(rows), "iou": next(scores)}  # noqa: E731
+    monkeypatch.setattr(runs, "evaluation", SimpleNamespace(**{**vars(evaluation), "mean": mean}))
+    monkeypatch.setattr(runs, "_summary", lambda row, rows: "")  # which needs means of its own
+    words = ("--channels", "4", "--hold", hold, "--epochs", "2", "--out", str(tmp_path / "run"))
+    monkeypatch.setattr(sys, "argv", ["train.py", str(people), *FLAT, *words])
+    assert train.main() == 0
+    assert cards.read(tmp_path / "run/best.keras")["epoch"] == kept
 
 
 def test_hold_needs_a_prior() -> None:

@@ -61,7 +61,8 @@ class Run:
             row |= {"epoch": trainer.epoch + 1, **metrics}
             row["score"] = metrics["iou"] + 0.5 * metrics["boundary_iou"]
             card = recipe.model_card(self.args, self.architecture, network.count_params(), rows, row["epoch"])
-            best = row["score"] > trainer.best
+            # How steady alpha has become is not in the score: with --hold the newest is kept.
+            best = row["score"] > trainer.best or self.args.hold > 0
             if best and self.log:
                 models.save(network, self.path / "best.keras", card)
             trainer.best = max(trainer.best, row["score"])
