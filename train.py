@@ -10,7 +10,7 @@ channel of a PNG. More photos with soft masks come in with --extra, new scenes b
 python train.py MY_PHOTOS --init checkpoints/live.keras --freeze 0.3 --minutes 5 fine-tunes a network that ships;
 python train.py MY_PHOTOS --init RUN/best.keras --qat --epochs 5 makes it lose less in whole numbers (utils/qat.py).
 
-A run folder holds best.keras (the EMA weights of the best epoch), last.keras (all that
+A run folder holds best.keras (the EMA weights of the best epoch, with --hold of the newest), last.keras (all that
 --resume needs), settings.json, log.csv, tensorboard/, curves.png, overlays.png and, of every epoch, overlays/.
 python -m utils.compare RUN RUN lays runs side by side. KERAS_BACKEND=jax trains on JAX.
 """

@@ -1,7 +1,7 @@
 """A run folder: the settings it began with, and what every epoch leaves in it.
 
-best.keras (the averaged weights of the best epoch), last.keras (all that --resume needs, within long epochs too), settings.json,
-log.csv, curves.png, tensorboard/, overlays/epoch_003.jpg (the same few validation photos after each epoch), and at the
+best.keras (the averaged weights of the best epoch, with --hold of the newest), last.keras (all that --resume needs, within
+long epochs too), settings.json, log.csv, curves.png, tensorboard/, overlays/epoch_003.jpg (the same few validation photos after each epoch), and at the
 end overlays.png and progress.jpg (these photos from the first epoch to the last).
 """
 
