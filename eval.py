@@ -119,7 +119,7 @@ def choose_pairs(args: argparse.Namespace) -> list:
             args.dataset, args.val_split, args.skip_unpaired, args.seed, args.layout, args.category
         )
         pairs = train if args.part == "train" else val
-    for warning in dataset.check(pairs):
+    for warning in dataset.check(pairs, nobody=True):
         print(f"warning: {warning}")
     return pairs
 

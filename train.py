@@ -165,7 +165,7 @@ def main() -> int:
     backend.choose()
     import keras
 
-    from utils import dataset, distribution, recipe, runs
+    from utils import dataset, distribution, recipe, runs, schedules
 
     if args.resume:
         folder = Path(args.resume)
@@ -201,7 +201,7 @@ def main() -> int:
         print(f"no better for {args.patience} epochs: enough")
     run.finish()
     if part[0] == 0:
-        best = trainer.history[-1] if args.hold else max(trainer.history, key=lambda row: row["score"])
+        best = schedules.kept_epoch(trainer.history, args.hold)
         print(
             f"{'last' if args.hold else 'best'} epoch {best['epoch']}: IoU {best['iou']:.4f}, Boundary IoU {best['boundary_iou']:.4f}"
         )

@@ -49,13 +49,23 @@ def test_table_and_picture(command, tmp_path: Path) -> None:
     assert lines["loss"][1:] == ["bce", "focal"]
     assert lines["hard"][1:] == ["-", "0.25"]
     assert lines["iou"][1:] == ["0.8000", "0.9000"]
-    assert lines["best epoch"][2:] == ["2", "of", "3", "2", "of", "2"]
+    assert lines["kept epoch"][2:] == ["2", "of", "3", "2", "of", "2"]
     assert not lines.keys() & {"seed", "model", "out"}  # equal, or bound to differ
     assert "a/run" in result.stdout
     picture = read_image(out)
     assert picture.shape[1] > 1000
     red = (np.abs(picture.astype(int) - (200, 30, 30)) < 12).all(-1)
     assert red.sum() > 50_000, "the last overlays are not shown"
+
+
+def test_with_hold_the_newest_epoch_is_the_one_kept(command, tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", [0.5, 0.8, 0.7], hold=0.85)
+    second = write_run(tmp_path / "b", [0.5, 0.8, 0.7], hold=0.0)
+    result = command("-m", "utils.compare", first, second, "--out", tmp_path / "both.png")
+    assert result.returncode == 0, result.stderr
+    lines = {line.split("  ")[0]: line.split() for line in result.stdout.splitlines()}
+    assert lines["kept epoch"][2:] == ["3", "of", "3", "2", "of", "3"]
+    assert lines["iou"][1:] == ["0.7000", "0.8000"]
 
 
 def test_what_is_no_run_is_refused(command, tmp_path: Path) -> None:

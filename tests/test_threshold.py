@@ -106,3 +106,21 @@ def test_command(here: Command, checkpoint: Path, people: Path, tmp_path: Path) 
         >= float(line.split()[4]) + float(line.split()[5]) / 2
     )
     refused(here("utils.threshold", tmp_path / "a.tflite", people), ".keras")
+
+
+def test_a_known_shift_there_and_back(here: Command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
+    """Without photos, and 0.45 takes back what 0.55 did."""
+    there, back = tmp_path / "there.keras", tmp_path / "back.keras"
+    for source, value, out in ((checkpoint, 0.55, there), (there, 0.45, back)):
+        done = here("utils.threshold", source, "--at", value, "--out", out)
+        assert done.returncode == 0, done.stderr
+    assert cards.read(there)["logits_shifted"] == pytest.approx(-0.2007, abs=1e-4)
+    assert cards.read(back)["logits_shifted"] == pytest.approx(0, abs=1e-4)
+    old, moved, same = (
+        models.load(path).get_layer("logits").bias.numpy() for path in (checkpoint, there, back)
+    )
+    np.testing.assert_allclose(moved, old + threshold.shift(0.55), atol=1e-6)
+    np.testing.assert_allclose(same, old, atol=1e-6)
+    refused(here("utils.threshold", checkpoint, "--at", 0.4), "--out FILE")
+    refused(here("utils.threshold", checkpoint, people, "--at", 0.4, "--out", back), "--at T")
+    refused(here("utils.threshold", checkpoint, "--at", 1, "--out", back), "between 0 and 1")

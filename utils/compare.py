@@ -14,6 +14,7 @@ from typing import Any
 from utils import cli
 from utils.files import replacing
 from utils.images import read_image
+from utils.schedules import Rows, kept_epoch
 from utils.sheets import CURVES, draw_curves, overlays_of
 
 MEASURED = ("iou", "boundary_iou", "accuracy", "mad")
@@ -32,7 +33,8 @@ def main() -> int:
     if len(folders) < 2:
         raise ValueError("compare at least two runs")
     histories = dict(zip(names(folders), map(read_log, folders), strict=True))
-    table = [["", *histories], *figures(histories), *differences([_settings(f) for f in folders])]
+    settings = [_settings(folder) for folder in folders]
+    table = [["", *histories], *figures(histories, settings), *differences(settings)]
     for row in table:
         print("  ".join(f"{cell:24}" for cell in row).rstrip())
     draw(Path(args.out), histories, table, [_last_overlays(folder) for folder in folders])
@@ -49,7 +51,7 @@ def names(folders: list[Path]) -> list[str]:
     raise ValueError(f"{folders[0]}: the same run is named twice")
 
 
-def read_log(path: Path) -> list[dict[str, float]]:
+def read_log(path: Path) -> Rows:
     """The rows of log.csv. Raises ValueError for a folder without one."""
     try:
         with open(path / "log.csv", newline="") as file:
@@ -61,10 +63,10 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def figures(histories: dict[str, list[dict[str, float]]]) -> list[list[str]]:
-    """Rows of a table: each run's best epoch, what was measured then, epochs and speed of the whole run."""
-    best = [max(history, key=lambda row: row["score"]) for history in histories.values()]
-    rows = [["best epoch", *(f"{row['epoch']:.0f} of {len(h)}" for row, h in zip(best, histories.values()))]]
+def figures(histories: dict[str, Rows], settings: list[dict[str, Any]]) -> list[list[str]]:
+    """Rows of a table: the epoch each run kept, what was measured then, epochs and speed of the whole run."""
+    best = [kept_epoch(h, s.get("hold", 0.0)) for h, s in zip(histories.values(), settings, strict=True)]
+    rows = [["kept epoch", *(f"{row['epoch']:.0f} of {len(h)}" for row, h in zip(best, histories.values()))]]
     rows += [
         [name, *(f"{row[name]:.4f}" for row in best)] for name in MEASURED if all(name in row for row in best)
     ]
@@ -79,9 +81,7 @@ def differences(settings: list[dict[str, Any]]) -> list[list[str]]:
     return [row for row in rows if len(set(row[1:])) > 1]
 
 
-def draw(
-    path: Path, histories: dict[str, list[dict[str, float]]], table: list[list[str]], strips: list[Any]
-) -> None:
+def draw(path: Path, histories: dict[str, Rows], table: list[list[str]], strips: list[Any]) -> None:
     """Write curves, table and overlays (None where a run has none) as one picture."""
     from matplotlib.figure import Figure
 

@@ -114,13 +114,14 @@ def reading(args: argparse.Namespace) -> list[str]:
     return [*words, "--skip-unpaired"] if args.skip_unpaired else words
 
 
-def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> list[str]:
+def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = (), nobody: bool = False) -> list[str]:
     """The quick part of utils/doctor.py: what cannot work is refused, the rest is returned as warnings.
 
     Sizes of all pairs are compared from the file headers, photos of `pairs` and of `held` (validation) byte by
     byte. Up to `sample` masks, evenly spread, are decoded. Raises DatasetError for unreadable files, sizes that
     differ, photos on both sides, and where all masks are empty or full, or most inverted or not 0/255. All files
     of `held` are decoded (ImageError): it is first met when an epoch has passed, which a damaged photo would make vain.
+    With `nobody` all masks may be empty: there is nothing to learn from scenes without people, but much to measure.
     """
     _check_sizes([*pairs, *held])
     files = [
@@ -144,7 +145,7 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = ()) -> li
             faults.setdefault(fault, []).append(pair.mask)
     for fault, masks in faults.items():
         allowed = len(looked_at) - 1 if fault in ("empty", "full") else len(looked_at) / 2
-        if len(masks) > allowed:
+        if len(masks) > allowed and not (nobody and fault == "empty"):
             raise DatasetError(
                 f"{len(masks)} of {len(looked_at)} masks looked at are {fault} ({some(masks)}): "
                 "nothing can be learnt from that: python -m utils.doctor DATASET --report doctor.html shows why"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import models
-from utils import distribution, evaluation, recipe, segmenter, sheets
+from utils import distribution, evaluation, recipe, schedules, segmenter, sheets
 from utils.dataset import Pair
 from utils.files import write_json, write_text
 from utils.images import encode, read_image, read_mask, write_image
@@ -61,11 +61,9 @@ class Run:
             row |= {"epoch": trainer.epoch + 1, **metrics}
             row["score"] = metrics["iou"] + 0.5 * metrics["boundary_iou"]
             card = recipe.model_card(self.args, self.architecture, network.count_params(), rows, row["epoch"])
-            # How steady alpha has become is not in the score: with --hold the newest is kept.
-            best = row["score"] > trainer.best or self.args.hold > 0
+            best = schedules.kept_epoch([*trainer.history, row], self.args.hold) is row
             if best and self.log:
                 models.save(network, self.path / "best.keras", card)
-            trainer.best = max(trainer.best, row["score"])
             strip = self._strip(opened, row["epoch"]) if self.log else None
         trainer.seconds += time.perf_counter() - began
         trainer.history.append(row)

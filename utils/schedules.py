@@ -128,3 +128,11 @@ class Timetable:
 
 def _after_warm_up(share: float) -> float:
     return min((share - WARM_UP) / (1 - WARM_UP), 1.0)
+
+
+def kept_epoch(history: Rows, hold: float) -> dict[str, float]:
+    """The row of a run's log whose weights are best.keras: of the highest score, with --hold the newest.
+
+    How steady alpha has become is not in the score, and takes a little from it.
+    """
+    return history[-1] if hold else max(history, key=lambda row: row["score"])

@@ -3,10 +3,13 @@
 Move a network's 0.5 to where it cuts best: the masks it learnt from were drawn tighter or wider than those of DATASET
 (`python -m utils.doctor` says by how much), or it doubts edges more to one side. A constant is added to its logits;
 nothing else changes. Several sources (the beginning of the names: "web_12") count alike, however many photos each has.
+
+python -m utils.threshold FILE --at 0.55 --out OTHER moves it by what is known; --at 0.45 takes that back.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 
@@ -69,10 +72,11 @@ def shifted(checkpoint: Path, out: Path, threshold: float) -> None:
     models.save(network, out, {**kept, "logits_shifted": round(moved, 4)})
 
 
-def main() -> int:
+def options() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("checkpoint", type=Path, help=".keras file")
-    parser.add_argument("dataset", help="folder of photos and masks; its validation part is measured")
+    parser.add_argument("dataset", nargs="?", help="photos and masks; its validation part is measured")
+    parser.add_argument("--at", type=float, metavar="T", help="the threshold, 0..1, instead of measuring it")
     parser.add_argument("--edges", action="store_true", help="with alpha's edges drawn to the photos'")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write the shifted network; default: only tell"
@@ -82,8 +86,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of that split" + own)
     cli.add_layout(parser)
     args = parser.parse_args()
+    if (args.dataset is None) == (args.at is None) or (args.at is not None and not args.out):
+        raise ValueError("give a DATASET to measure, or --at T and --out FILE")
+    if args.at is not None and not 0 < args.at < 1:
+        raise ValueError(f"--at {args.at:g}: a threshold lies between 0 and 1")
     if args.checkpoint.suffix != ".keras" or (args.out and args.out.suffix != ".keras"):
         raise ValueError("the network is read from and written to .keras files")
+    return args
+
+
+def measured(args: argparse.Namespace) -> float:
+    """The best threshold on the photos of `args`; prints it by source."""
     network = segmenter.open(args.checkpoint)
     settings = network.card.get("settings", {})
     for name, usual in (("seed", 0), ("val_split", 0.1)):
@@ -100,10 +113,16 @@ def main() -> int:
         own = int(np.argmin(np.abs(THRESHOLDS - best(values))))
         numbers = "".join(f"{value:>9.4f}" for value in (*values[own], *values[at]))
         print(f"{name[:12]:<12}{THRESHOLDS[own]:>8.3f}{numbers}")
-    threshold = best(found["all"])
+    return best(found["all"])
+
+
+def main() -> int:
+    args = options()
+    threshold = measured(args) if args.at is None else args.at
     if args.out:
         shifted(args.checkpoint, args.out, threshold)
         print(f"written: {args.out}: {shift(threshold):+.3f} on its logits, for a threshold of {threshold:g}")
+    if args.out and args.dataset:
         print(cli.next_command("eval.py", args.out, args.dataset, *dataset.reading(args)))
     return 0
 

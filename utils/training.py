@@ -96,7 +96,6 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []  # of the steps of the epoch under way
         self._hardest: np.ndarray | None = None  # what the rest of that epoch draws from, after a restore
-        self.best = -1.0
         self.seconds = 0.0
         self._photos: int | None = None  # of the dataset when `restore`d state was taken
         self._mirrored: Callable[..., float] | None = None
@@ -218,7 +217,6 @@ class Trainer:
         arrays |= {f"ema_{i}": v for i, v in enumerate(self.ema.arrays())}
         notes = {
             "history": self.history,
-            "best": self.best,
             "seconds": self.seconds,
             "ema_steps": self.ema.steps,
             "thawed": self.timetable.thawed,
@@ -255,7 +253,7 @@ class Trainer:
                 variable.assign(arrays[f"optimizer_{i}"])
             count = len(self.network.weights)
             self.ema.restore([arrays[f"ema_{i}"] for i in range(count)], notes["ema_steps"])
-        self.history, self.best, self.seconds = notes["history"], notes["best"], notes["seconds"]
+        self.history, self.seconds = notes["history"], notes["seconds"]
         self.losses, self._photos = notes.get("losses", []), notes.get("photos")
 
     def _seeds(self) -> list[Any]:
