@@ -132,6 +132,16 @@ def test_a_state_kept_in_the_last_moment_is_still_measured(batches: Batches) -> 
     assert trainer.history[0]["loss"] == 0.5
 
 
+def test_other_photos_and_no_time_left(batches: Batches) -> None:
+    """What was learnt from those before is measured; its loss is theirs, not that of no batch."""
+    trainer = Trainer(tiny(), Timetable(0.05, None, 0.01), Recipe(ema=0.5))
+    trainer.losses, trainer.seconds, trainer._photos = [0.5, 0.3], 60.0, len(batches.pairs) + 1
+    epoch(trainer, batches)
+    assert trainer.finished
+    assert trainer.history[0]["loss"] == pytest.approx(0.4)
+    assert trainer.history[0]["images_per_second"] == 0
+
+
 def test_frozen_encoder_stays_then_learns(batches: Batches) -> None:
     """Statistics of batch norms included."""
     trainer = start()

@@ -141,6 +141,7 @@ class Trainer:
         `keep` is called after each step, to save a state. After `restore` the epoch goes on where that state was.
         Raises ValueError when the loss is no longer a number.
         """
+        learnt = self.losses
         self._prepare(batches)
         first, began = len(self.losses), time.perf_counter()
         start = began  # what is waited for counts too
@@ -163,8 +164,9 @@ class Trainer:
                 bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {self._left(share)} left")
                 if keep:
                     keep(self)
-        losses, self.losses, self._hardest = self.losses, [], None
-        speed = (len(losses) - first) * batches.batch / (time.perf_counter() - began)
+        speed = (len(self.losses) - first) * batches.batch / (time.perf_counter() - began)
+        # With other photos the epoch begins anew; if no time is left for that, what was learnt before counts.
+        losses, self.losses, self._hardest = self.losses or learnt, [], None
         return {
             "loss": float(np.mean(losses)),
             "rate": float(ops.convert_to_numpy(self.optimizer.learning_rate)),
