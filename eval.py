@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--temporal",
         choices=WAYS,
-        help="of clips: measure with this steadying of the live scripts; default: without",
+        help="of clips: what the live scripts show with this steadying (off: edges drawn, unsteadied); default: the network alone",
     )
     parser.add_argument("--out", default="results", metavar="DIR", help="folder to write to")
     return parser.parse_args()

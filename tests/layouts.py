@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from PIL import Image
 
 from tests import portraits, videos
 from utils.images import write_image
-from utils.layouts.supervisely import encode_bitmap
 
 COUNT = 6
 HARD = {"lists", "supervisely", "coco", "voc"}  # layouts that hold no soft mask, as written here
@@ -53,6 +54,11 @@ def write_cutouts(folder: Path) -> None:
         write_image(folder / "clip_img" / "18" / f"clip_{seed // 3:08}" / f"p_{seed}.png", image)
         cutout = np.dstack([image * (mask[..., None] > 0), mask])
         write_image(folder / "matting" / "18" / f"matting_{seed // 3:08}" / f"p_{seed}.png", cutout)
+
+
+def encode_bitmap(mask: np.ndarray) -> str:
+    """A mask uint8 [H, W] as the text of a Supervisely bitmap: PNG, deflated, in base64."""
+    return base64.b64encode(zlib.compress(cv2.imencode(".png", mask)[1].tobytes())).decode()
 
 
 def write_supervisely(folder: Path) -> None:

@@ -365,7 +365,6 @@ def test_a_marked_tile_is_dark_says_why_and_comes_back() -> None:
     assert below[:60].max() > 200  # white text
     tiles.put(1, bright)
     assert np.array_equal(tiles.picture()[180:], bright)
-    assert tiles.marked(1) == []
 
 
 def test_sources_have_names_of_their_own_and_patterns_use_them() -> None:

@@ -102,15 +102,6 @@ def test_the_last_alpha_is_the_prior_until_a_cut() -> None:
     assert np.array_equal(network.priors[1], ALPHA[::2, ::2])
 
 
-def test_reset_begins_a_new_stream() -> None:
-    network = Network()
-    matting = Matting(network, Temporal("smooth"), Stages())
-    matting(FRAME)
-    matting.reset()
-    matting(FRAME)
-    assert network.priors == [None, None]
-
-
 def test_delayed_gives_every_frame_once() -> None:
     for count in (0, 1, 2, 3, 7):
         pairs = [(number, np.full((2, 2), 0.5, np.float32)) for number in range(count)]

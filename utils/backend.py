@@ -45,9 +45,6 @@ def compile_flags() -> dict[str, bool]:
     return {"jit_compile": keras.backend.backend() == "jax"}
 
 
-PRECISIONS = ("auto", "float32", "mixed")
-
-
 def set_precision(precision: str) -> None:
     """Let networks built from now on compute in bfloat16, with float32 weights, if `precision` is "mixed".
 

@@ -1,7 +1,7 @@
 """Many sources at once: a reader thread each, and the newest frames of all through one call of the network.
 
     readers = [Reader(name, source, news, keep=False) for ...]
-    for batch in batches(readers, news, max_wait=0.01): ...     # [(reader, frame, when it came), ...]
+    batch = gather(readers, news, max_wait=0.01, most=8, until=time.monotonic() + 1)     # [Taken(...), ...]
 
 A reader gives the newest frame there is and counts those that nobody took; where it shall `keep` all, as for a file that is only
 written again, it waits until each is taken.

@@ -20,8 +20,6 @@ from utils import bitpack
 if TYPE_CHECKING:
     import keras
 
-WRITTEN = ("alpha", "flat", "softmax", "argmax", "packed")
-
 
 def shaped(network: keras.Model, kind: str) -> keras.Model:
     """The network with another output; raises ValueError for a width that cannot be packed."""

@@ -134,12 +134,6 @@ class Matting:
                 return refine.guided(frame, alpha, levels=refine.LEVELS)
             return resize(alpha, *frame.shape[:2])
 
-    def reset(self) -> None:
-        """Begin a new stream."""
-        self.temporal.reset()
-        if self.person is not None:
-            self.person.reset()
-
 
 def ahead(items: Iterable[Any], count: int = 2) -> Iterator[Any]:
     """The items in order, the next `count` made on a thread of their own meanwhile."""

@@ -59,10 +59,6 @@ class Tiles:
             view[:] = dark
             self._marks[number] = lines
 
-    def marked(self, number: int) -> list[str]:
-        """The lines that a cell is marked with."""
-        return self._marks[number]
-
     def picture(self) -> np.ndarray:
         """All cells, uint8 RGB [rows * cell height, columns * cell width, 3], as they are now."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 Keras' layers on PyTorch copy between layouts and take batch norm apart into a dozen operations.
 Here the same graph with the same weights runs on whole kernels of PyTorch, in bfloat16 where the
-processor has it: on two cores, some twice as fast as TensorFlow (README). Layers
+processor has it: on two cores, 1.3 times as fast as TensorFlow (README). Layers
 without a rule below are Keras' own.
 """
 

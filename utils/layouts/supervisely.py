@@ -97,11 +97,6 @@ def read(folder: Path, how: How) -> Parts:
     return found
 
 
-def encode_bitmap(mask: np.ndarray) -> str:
-    """A mask uint8 [H, W] as the text of a bitmap: PNG, deflated, in base64."""
-    return base64.b64encode(zlib.compress(cv2.imencode(".png", mask)[1].tobytes())).decode()
-
-
 def decode_bitmap(text: str) -> np.ndarray:
     """The picture in a bitmap's text as float32 [H, W] in 0..1. Raises ValueError, OSError, zlib.error."""
     with Image.open(io.BytesIO(zlib.decompress(base64.b64decode(text)))) as picture:
