@@ -193,6 +193,11 @@ def test_priors_are_blank_often_and_close_otherwise() -> None:
     other = np.full_like(alpha, 0.5)
     mixed = [augment.jittered_prior(alpha, np.random.default_rng(seed), other=other) for seed in range(200)]
     assert 8 < sum(np.array_equal(prior, other) for prior in mixed) < 35
+    nobody = [
+        augment.jittered_prior(alpha * 0, np.random.default_rng(seed), other=other) for seed in range(200)
+    ]
+    assert 90 < sum(np.array_equal(prior, other) for prior in nobody) < 150
+    assert all(not prior.any() or np.array_equal(prior, other) for prior in nobody)
 
 
 def test_estimated_foreground_has_no_fringe() -> None:

@@ -337,8 +337,9 @@ def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None
     teaching = Teaching(network, hold=0.6)
     rng = np.random.default_rng(0)
     pixels = rng.uniform(0, 255, (24, 64, 64, 4)).astype(np.float32)
-    pixels[::2, ..., 3] = 0
     truth = (rng.random((24, 64, 64, 1)) > 0.5).astype(np.float32)
+    pixels[..., 3] = 255 * truth[..., 0]
+    pixels[::2, ..., 3] = 0
     before = pixels.copy(), truth.copy()
     given, target = teaching.held(pixels, truth, np.random.default_rng(1))
     assert np.array_equal(pixels, before[0])
@@ -353,6 +354,25 @@ def test_a_held_prior_is_the_networks_own_alpha_and_part_of_the_target() -> None
         assert np.allclose(target[row], 0.4 * truth[row] + 0.6 * given[row, ..., 3:] / 255, atol=1e-5)
     alpha = network.predict_on_batch(pixels)[still]
     assert np.abs(given[still, ..., 3:] / 255 - alpha).mean() < 0.1  # but for another grain
+
+
+def test_ghosts_and_what_a_cut_left_are_never_part_of_the_target() -> None:
+    """The prior of another picture is not held to; where nobody is, the network's own alpha is a prior to be denied."""
+    keras.utils.set_random_seed(4)
+    network = models.create("mobilenetv2_fpn", (64, 64), 4, alpha=0.35)
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(0, 255, (40, 64, 64, 4)).astype(np.float32)
+    truth = np.zeros((40, 64, 64, 1), np.float32)
+    truth[:20, :, :32] = 1
+    pixels[:20, ..., 3] = 255 * (1 - truth[:20, ..., 0])
+    pixels[20:30, ..., 3] = 0
+    given, target = Teaching(network, hold=0.9).held(pixels, truth, np.random.default_rng(1))
+    assert np.array_equal(target, truth)
+    assert np.array_equal(given[:20], pixels[:20])
+    own = (given != pixels).any((1, 2, 3))[20:]
+    assert 10 < own.sum() < 20
+    alpha = network.predict_on_batch(pixels)[20:][own]
+    assert np.abs(given[20:][own][..., 3:] / 255 - alpha).mean() < 0.1
 
 
 def test_a_moved_picture_is_the_same_a_little_off() -> None:

@@ -119,13 +119,13 @@ def jittered_prior(
     """A plausible previous alpha for the fourth channel: often blank, else moved, blurred, resized.
 
     Imperfect priors keep a network from copying its own mistakes on; so does, one time in ten, the
-    alpha of some `other` picture, as after a cut. The movement goes from next to none, as between two frames
+    alpha of some `other` picture, as after a cut, and where nobody is always when it is not blank. The movement goes from next to none, as between two frames
     of a video, to that of a jump. Source of blank and moved priors: the HiLens MODNet article.
     """
     draw = rng.random()
     if draw < blank:
         return np.zeros_like(alpha)
-    if other is not None and draw > 0.9:
+    if other is not None and draw > (0.9 if alpha.any() else blank):
         return other.copy()
     size = alpha.shape
     amount = np.exp(rng.uniform(np.log(0.05), np.log(1.5)))

@@ -61,11 +61,13 @@ class Teaching:
         That frame is the picture with a camera's other grain and exposure: where nothing moved, what flickers between
         the two is damped, as `hold` of the target is that alpha. Where the camera or the people moved, the own alpha is
         a prior in the wrong place with the network's own mistakes in it; the target stays the truth, so that these
-        do not go round from frame to frame. Blank priors and some drawn ones stay as they are.
+        do not go round from frame to frame. So it does where nobody is (a ghost must not be its own reason) and where
+        the prior is that of another picture, as after a cut. Blank priors and some drawn ones stay as they are.
         """
-        known = pixels[..., 3].max((1, 2)) > 0
         draw = rng.random(len(pixels))
-        still, moved = known & (draw < STILL), known & (draw >= STILL) & (draw < STILL + MOVED)
+        fits = _overlap(pixels[..., 3] / 255, target[..., 0]) > 0.5
+        still, moved = fits & (draw < STILL), fits & (draw >= STILL) & (draw < STILL + MOVED)
+        ghosts = (target.max((1, 2, 3)) < 0.5) & (draw < STILL + MOVED)
         before = pixels.copy()
         for row in np.flatnonzero(moved):
             before[row] = moved_picture(before[row], rng)
@@ -76,9 +78,16 @@ class Teaching:
         alpha = self.earlier.predict_on_batch(before)
         alpha = np.asarray(alpha[0] if isinstance(alpha, list) else alpha, np.float32)
         pixels, target = pixels.copy(), target.copy()
-        pixels[still | moved, ..., 3] = 255 * alpha[still | moved, ..., 0]
+        own = still | moved | ghosts
+        pixels[own, ..., 3] = 255 * alpha[own, ..., 0]
         target[still] = (1 - self.hold) * target[still] + self.hold * alpha[still]
         return pixels, target
+
+
+def _overlap(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU [N] of each two alphas of [N, H, W]; 0 where neither holds anybody."""
+    some, others = some > 0.5, others > 0.5
+    return (some & others).sum((1, 2)) / np.maximum((some | others).sum((1, 2)), 1)
 
 
 def moved_picture(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
