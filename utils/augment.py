@@ -119,8 +119,8 @@ def jittered_prior(
     """A plausible previous alpha for the fourth channel: often blank, else moved, blurred, resized.
 
     Imperfect priors keep a network from copying its own mistakes on; so does, one time in ten, the
-    alpha of some `other` picture, as after a cut, and where nobody is always when it is not blank. The movement goes from next to none, as between two frames
-    of a video, to that of a jump. Source of blank and moved priors: the HiLens MODNet article.
+    alpha of some `other` picture, as after a cut; where nobody is, every prior that is not blank is such a one.
+    The movement goes from next to none, as between two frames of a video, to that of a jump. Source of blank and moved priors: the HiLens MODNet article.
     """
     draw = rng.random()
     if draw < blank:

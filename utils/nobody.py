@@ -23,10 +23,10 @@ COLUMNS, CELL = 12, 140
 
 
 def largest_free(taken: np.ndarray, least: int = 1) -> tuple[slice, slice] | None:
-    """Rows and columns of the largest rectangle without a True in `taken`, bool [H, W], of `least` pixels each way.
+    """Rows and columns of the largest rectangle without a True in `taken`, bool [H, W]; None if there is none.
 
-    Of each row the heights of the free columns above it, and the largest rectangle under such a skyline by a stack of
-    rising heights: O(H W).
+    It has `least` pixels each way or more. Of each row the heights of the free columns above it, and the largest
+    rectangle under such a skyline by a stack of rising heights: O(H W).
     """
     best, found = 0, None
     heights = np.zeros(taken.shape[1] + 1, int)  # the last stays 0 and closes what is open
