@@ -120,7 +120,8 @@ def jittered_prior(
 
     Imperfect priors keep a network from copying its own mistakes on; so does, one time in ten, the
     alpha of some `other` picture, as after a cut; where nobody is, every prior that is not blank is such a one.
-    The movement goes from next to none, as between two frames of a video, to that of a jump. Source of blank and moved priors: the HiLens MODNet article.
+    The movement goes from next to none, as between two frames of a video, to that of a jump.
+    Source of blank and moved priors: the HiLens MODNet article.
     """
     draw = rng.random()
     if draw < blank:
