@@ -66,18 +66,18 @@ def main() -> int:
             }
             with loop.stages("composite"):
                 scene = backgrounds[0](frame.image, alpha, frame.time)
-                picture = compose(frame.image, alpha, scene, args.filter | held, harmoniser)
+                picture = compose(frame.image, alpha, scene, args.filter | held, harmoniser, args.fast)
             loop.put(frame, picture, alpha)
     return 0
 
 
-def compose(frame, alpha, scene, filters: set[str], harmoniser):
-    """The composite with these filters on."""
+def compose(frame, alpha, scene, filters: set[str], harmoniser, fast: bool = False):
+    """The composite with these filters on; `fast` blends the frame as it is, with the old scene's light at its edges."""
     from utils import blending, refine
 
     if "smooth" in filters:
         alpha = refine.smooth_step(refine.feather(alpha, 5))
-    foreground = blending.foreground_live(frame, alpha)
+    foreground = frame if fast else blending.foreground_live(frame, alpha)
     if "colour" in filters:
         foreground = blending.colour_transfer(foreground, alpha, scene)
     if "seamless" in filters:

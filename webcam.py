@@ -19,7 +19,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("background", nargs="?", help="picture, folder, video or colour; default: blur")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
-        "--blur", type=float, metavar="N", help="blur the scene, N percent of the longer side (0..20)"
+        "--blur",
+        type=float,
+        metavar="N",
+        help="blur the scene, N percent of the longer side (above 0, to 20)",
     )
     mode.add_argument("--color", metavar="COLOUR", help="a colour behind: green, #00ff00 or 0,255,0")
     mode.add_argument("--transparent", action="store_true", help="nothing behind: pictures with alpha")

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import ImageColor
 
 from utils import blending
-from utils.images import ImageError, list_images, read_image
-from utils.sources import VIDEOS, Frame, VideoError, VideoFile
+from utils.images import EXTENSIONS, ImageError, list_images, read_image
+from utils.sources import Frame, VideoError, VideoFile
 
 
 class Background:
@@ -40,7 +40,7 @@ class Background:
             self.pictures = list_images(path)
             if not self.pictures:
                 raise ValueError(f"{path}: holds no pictures")
-        elif path.is_file() and path.suffix.lower() in VIDEOS:
+        elif path.is_file() and path.suffix.lower() not in EXTENSIONS - {".gif"}:
             self.film = Film(path)
         elif path.is_file():
             self.pictures = [path]

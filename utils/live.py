@@ -76,7 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
     )
     add("--virtual-camera", action="store_true", help="be a camera that other programs can choose")
     add("--no-window", action="store_true", help="show nothing; without a display that is so anyway")
-    add("--stats", metavar="FILE", help="write frame rate and time of each stage as JSON")
+    add(
+        "--stats",
+        type=cli.file(".json"),
+        metavar="FILE",
+        help="write frame rate and time of each stage as JSON",
+    )
 
 
 def add_network(parser: argparse.ArgumentParser, model: str = SHIPPED) -> None:
@@ -99,7 +104,7 @@ def open_matting(args: argparse.Namespace, stages: Stages, certain: bool = False
     network = segmenter.by_arguments(args)
     if getattr(args, "vertical_screen", False):
         network = segmenter.tallest(network)
-    print(f"{Path(args.model).name}: {network}")
+    print(f"{(network.file or Path(args.model)).name}: {network}")
     network.warm_up()
     return matting_of(network, args, stages, certain)
 
@@ -114,10 +119,13 @@ def matting_of(
 
 
 def heed_sigterm(stack: contextlib.ExitStack) -> None:
-    """A service manager says SIGTERM where a person presses Ctrl-C: files are finished for both."""
-    if hasattr(signal, "SIGTERM"):
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack.callback(signal.signal, signal.SIGTERM, previous)
+    """A service manager says SIGTERM, a closed terminal SIGHUP where a person presses Ctrl-C: files are finished for all."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) is signal.SIG_IGN:  # nohup
+            continue
+        previous = signal.signal(number, signal.default_int_handler)
+        stack.callback(signal.signal, number, previous)
 
 
 def wants_window(args: argparse.Namespace, written: bool) -> bool:
@@ -150,10 +158,13 @@ def open_output(
     transparent: bool = False,
 ) -> Sink:
     """A sink for pictures of this rate and sound, which overwrites nothing that is `read` and is none of `sinks`. Raises ValueError."""
-    for path in filter(None, () if name.startswith("gst:") or "://" in name else read):
+    is_path = not (name.startswith("gst:") or "://" in name)
+    for path in filter(None, read if is_path else ()):
         if _holds(Path(path), Path(name)):
             raise ValueError(f"{name}: would overwrite what is read: give another name")
-    if any(sink.name == name for sink in sinks):
+    if any(
+        sink.name == name or (is_path and Path(sink.name).resolve() == Path(name).resolve()) for sink in sinks
+    ):
         raise ValueError(f"{name}: was given twice as an output")
     return open_sink(
         name, source.rate, source.sound, transparent, args.reconnect, args.bitrate, args.keyframes

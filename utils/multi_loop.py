@@ -66,7 +66,7 @@ class Loop:
         self.tiles = Tiles(len(args.sources), args.tile, args.cell) if tiled else None
         streams = any("://" in pattern for pattern in args.per_stream_out)
         self.network = segmenter.by_arguments(args)
-        print(f"{Path(args.model).name}: {self.network}")
+        print(f"{(self.network.file or Path(args.model)).name}: {self.network}")
         self.network.warm_up()
         # Batches and pictures are made side by side: OpenCV's own threads would only stand in each other's way.
         self._stack.callback(cv2.setNumThreads, cv2.getNumThreads())

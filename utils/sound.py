@@ -15,6 +15,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+STALL = 5.0  # seconds without data after which a server or live source counts as broken
 RATE = 48000
 LAYOUT = "stereo"
 APART = 0.15  # seconds that sound may be off its time before a gap is filled, or sound left out
@@ -77,11 +78,13 @@ class Sound:
     ) -> None:
         import av
 
-        self._container = av.open(source, metadata_errors="replace")
+        # A server that falls silent must not hang us here either.
+        timeout = (STALL, STALL) if "://" in source else None
+        self._container = av.open(source, timeout=timeout, metadata_errors="replace")
         if skip > 1:  # far into a film: its index is quicker than all its packets
             with contextlib.suppress(av.FFmpegError):
                 self._container.seek(int(1e6 * skip))
-        self._from = self._container.streams.audio[0]
+        self._from = decodable(self._container)
         self._start = float(self._container.start_time or 0) / 1e6 + skip
         self._target = target
         # Decoders have names of their own, such as mp3float.
@@ -114,7 +117,7 @@ class Sound:
             if self._copies:
                 offset = round(self._start / packet.time_base)
                 packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, self._to
-                self._target.mux(packet)
+                self._mux(packet)
             else:
                 self._convert(packet)
 
@@ -160,7 +163,19 @@ class Sound:
             if sound.pts is not None:
                 sound.pts -= round(self._start / sound.time_base)
             for frame in self._resampler.resample(sound):
-                self._target.mux(self._to.encode(frame))
+                self._mux(self._to.encode(frame))
+
+    def _mux(self, packets: Any) -> None:
+        """Sound that the container refuses, damaged or with times that fall, is a gap too; a full disk is an error."""
+        import av
+
+        with contextlib.suppress(av.error.ArgumentError, av.error.InvalidDataError):
+            self._target.mux(packets)
+
+
+def decodable(container: Any) -> Any:
+    """The first track of sound of an open container that has a decoder here, or None."""
+    return next((track for track in container.streams.audio if track.codec_context is not None), None)
 
 
 class LiveSound:

@@ -25,14 +25,13 @@ import numpy as np
 
 from utils import cli
 from utils.images import EXTENSIONS, list_images, read_image
-from utils.sound import JUMP, Tap
+from utils.sound import JUMP, STALL, Tap, decodable
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 FOLDER_RATE = 25.0
 LATE, EARLY = 0.5, 2.0  # seconds: a frame of a stream in pieces that is later or earlier sets its clock anew
 UNSAID, BT709 = 2, 1  # FFmpeg's numbers of colour matrices
 HD = 720  # rows from which on players take colours that are unsaid for BT.709
-STALL = 5.0  # seconds without a frame after which a live source counts as broken
 REORDERED = 8  # pictures that a codec puts off at most
 TRIES = 3  # of a camera that was never there
 LISTEN = 0.1  # seconds between two looks at the window while no frame comes
@@ -108,7 +107,9 @@ class VideoFile(Source):
         with reading(self.name), opened(self.name) as (container, stream):
             self.rate = float(stream.average_rate) if stream.average_rate else None
             self.frames = stream.frames or None
-            self.sound = self.name if container.streams.audio else None
+            self.sound = self.name if decodable(container) else None
+            if container.streams.audio and not self.sound:
+                print(f"note: {self.name}: its sound has no decoder here and is left out", file=sys.stderr)
 
     def __iter__(self) -> Iterator[Frame]:
         count = 0
@@ -264,7 +265,9 @@ def _is_file(address: str, reconnect: float) -> bool:
     """
     try:
         with reading(address), opened(address) as (container, _):
-            return bool(container.duration)
+            return (
+                bool(container.duration) or (container.size or 0) > 0
+            )  # a browser's recording has no duration
     except VideoError as error:
         if reconnect > 0 and isinstance(error.__cause__, OSError):  # no answer, not one that says no
             return False
@@ -400,9 +403,9 @@ def _tapped(container, stream, tap: Tap) -> Iterator:
     """The pictures; sound goes to the tap, and sound that cannot be decoded costs no picture."""
     import av
 
-    sounds = container.streams.audio[:1]
-    tap.begin(bool(sounds))
-    for packet in container.demux(stream, *sounds):
+    sound_track = decodable(container)
+    tap.begin(sound_track is not None)
+    for packet in container.demux(*filter(None, (stream, sound_track))):
         if packet.stream.index == stream.index:
             yield from packet.decode()
             continue

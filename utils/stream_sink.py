@@ -55,10 +55,10 @@ class StreamSink(Sink):
                 self._push(picture, time)
         except VideoError as error:
             self._tried = monotonic()
-            if not self._broken:
+            if self.written and not self._broken:
                 reason = str(error).rpartition(": ")[2]
                 print(f"note: {self.name}: the server went away: {reason}: trying again", file=sys.stderr)
-                self._broken = self._tried
+            self._broken = self._broken or self._tried
             if not self.written or self._tried - self._broken >= self._reconnect:
                 raise
             self._drop()
