@@ -81,7 +81,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def hears_interrupts() -> None:
     """For a new process: shells make jobs in their background deaf to Ctrl-C, and tests may run in one."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):  # nohup makes them deaf to the latter
+        signal.signal(number, signal.SIG_DFL)
 
 
 def refused(result: subprocess.CompletedProcess, *words: str) -> str:

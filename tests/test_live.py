@@ -222,7 +222,17 @@ def test_no_camera_no_display_no_output(command, film: Path, tmp_path: Path) -> 
     assert len(videos.read(tmp_path / "o.mp4")[0]) == 2
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_no_output_takes_the_place_of_another_file(command, film: Path, tmp_path: Path) -> None:
+    words = ("webcam.py", "--source", film, "--frames", "2")
+    out = tmp_path / "o.mp4"
+    stats = command(*words, "--stats", film, **HEADLESS)
+    assert (stats.returncode, "does not end in .json" in stats.stderr) == (2, True), stats.stderr
+    again = tmp_path / ".." / tmp_path.name / "o.mp4"
+    refused(command(*words, "--out", out, "--out", again, **HEADLESS), "given twice")
+    assert len(videos.read(film)[0]) > 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_a_playable_file(tmp_path: Path, how: signal.Signals) -> None:
     path = videos.write(tmp_path / "long.mp4", person(20) * 60)
     process = subprocess.Popen(

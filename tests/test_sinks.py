@@ -253,6 +253,18 @@ def test_damaged_sound_costs_no_pictures(tmp_path, ending: str) -> None:
     assert len(videos.read(tmp_path / f"o.{ending}")[0]) == 40
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
+def test_sound_whose_times_fall_a_little_costs_no_pictures(tmp_path, ending: str) -> None:
+    one = videos.write(tmp_path / "one.ts", videos.frames(15))
+    (tmp_path / "two.ts").write_bytes(
+        one.read_bytes() * 2
+    )  # the second recording begins 0.6 s earlier than it should
+    with open_sink(tmp_path / f"o.{ending}", 25, str(tmp_path / "two.ts")) as sink:
+        for number, picture in enumerate(videos.frames(30)):
+            sink.write(picture, number / 25)
+    assert len(videos.read(tmp_path / f"o.{ending}")[0]) == 30
+
+
 @pytest.mark.parametrize("size", [(96, 128), (720, 1280)])
 def test_colours_come_back_as_they_were(tmp_path, size: tuple[int, int]) -> None:
     orange = np.full((*size, 3), (230, 120, 40), np.uint8)

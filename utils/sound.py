@@ -126,8 +126,8 @@ class Sound:
         try:
             if not self._copies:
                 for frame in self._resampler.resample(None):
-                    self._target.mux(self._to.encode(frame))
-                self._target.mux(self._to.encode(None))
+                    self._mux(self._to.encode(frame))
+                self._mux(self._to.encode(None))
         finally:
             self._container.close()
 
