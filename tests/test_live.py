@@ -384,13 +384,38 @@ def test_a_stream_that_ends_leaves_its_figures(command, film: Path, tmp_path: Pa
     assert facts["frames"] == len(videos.read(tmp_path / "o.mp4")[0]) > 0
 
 
-def test_a_film_on_a_web_server_is_a_file(command, tmp_path: Path) -> None:
+class Pipe:
+    """Can be written in one go only."""
+
+    def __init__(self, path: Path) -> None:
+        self.write = open(path, "wb", buffering=0).write
+
+
+def without_duration(film: Path) -> Path:
+    """The film as a browser records it, whose beginning knows nothing of its end."""
+    import av
+
+    out = film.with_suffix(".mkv")
+    with av.open(str(film)) as given, av.open(Pipe(out), "w", "matroska") as taken:
+        tracks = {track.index: taken.add_stream_from_template(track) for track in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None:
+                packet.stream = tracks[packet.stream.index]
+                taken.mux(packet)
+    with av.open(str(out)) as written:
+        assert not written.duration
+    return out
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_film_on_a_web_server_is_a_file(command, tmp_path: Path, recorded: bool) -> None:
     import functools
     import http.server
     import threading
 
     # (Matroska, as this server cannot jump to the index at the end of an MP4.)
-    film = videos.write(tmp_path / "in.mkv", person(24))
+    film = videos.write(tmp_path / f"in.{'mp4' if recorded else 'mkv'}", person(24))
+    film = without_duration(film) if recorded else film
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

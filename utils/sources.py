@@ -265,9 +265,8 @@ def _is_file(address: str, reconnect: float) -> bool:
     """
     try:
         with reading(address), opened(address) as (container, _):
-            return (
-                bool(container.duration) or (container.size or 0) > 0
-            )  # a browser's recording has no duration
+            # A browser's recording has no duration; the size of pieces is that of their list.
+            return bool(container.duration) or (not _in_pieces(container) and (container.size or 0) > 0)
     except VideoError as error:
         if reconnect > 0 and isinstance(error.__cause__, OSError):  # no answer, not one that says no
             return False
@@ -297,9 +296,12 @@ def _camera(device: str, size: tuple[int, int] | None) -> Iterator[np.ndarray]:
 def _stream(address: str, tap: Tap) -> Iterator[np.ndarray]:
     with reading(address), opened(address) as (container, stream):
         frames = _decoded(container, stream, None, tap)
-        in_pieces = container.format.name.startswith(("hls", "dash"))
-        for frame in _paced(frames) if in_pieces else frames:
+        for frame in _paced(frames) if _in_pieces(container) else frames:
             yield frame.image
+
+
+def _in_pieces(container) -> bool:
+    return container.format.name.startswith(("hls", "dash"))
 
 
 def _paced(frames: Iterable[Frame]) -> Iterator[Frame]:
