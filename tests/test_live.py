@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -387,8 +388,8 @@ def test_a_stream_that_ends_leaves_its_figures(command, film: Path, tmp_path: Pa
 class Pipe:
     """Can be written in one go only."""
 
-    def __init__(self, path: Path) -> None:
-        self.write = open(path, "wb", buffering=0).write
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
 
 
 def without_duration(film: Path) -> Path:
@@ -396,7 +397,7 @@ def without_duration(film: Path) -> Path:
     import av
 
     out = film.with_suffix(".mkv")
-    with av.open(str(film)) as given, av.open(Pipe(out), "w", "matroska") as taken:
+    with out.open("wb") as file, av.open(str(film)) as given, av.open(Pipe(file), "w", "matroska") as taken:
         tracks = {track.index: taken.add_stream_from_template(track) for track in given.streams}
         for packet in given.demux():
             if packet.dts is not None:
