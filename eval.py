@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
         "--part", default="val", choices=("val", "train", "test", "all"), help="which photos to measure"
     )
     parser.add_argument(
-        "--val-split", type=float, default=0.1, help="share held out where there is no val folder"
+        "--val-split", type=cli.share, default=0.1, help="share held out where there is no val folder"
     )
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
     cli.add_layout(parser)

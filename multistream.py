@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from utils import cli, live
+from utils import cli, live, temporal
 
 SHOWS = ("composite", "masks", "both")
 
@@ -45,7 +45,11 @@ def arguments() -> argparse.Namespace:
         help="an output for each source: out_{name}.mp4 or rtmp://host/live/{n}; repeatable",
     )
     several(
-        "--max-wait", type=float, default=10.0, metavar="MS", help="that a frame waits for those of others"
+        "--max-wait",
+        type=cli.from_zero,
+        default=10.0,
+        metavar="MS",
+        help="that a frame waits for those of others",
     )
     several("--batch", type=cli.positive, metavar="N", help="frames in a batch at most; default: all sources")
     several(
@@ -56,15 +60,11 @@ def arguments() -> argparse.Namespace:
         "--metrics", metavar="[HOST:]PORT", help="figures for Prometheus, on 127.0.0.1 unless HOST is given"
     )
     live.add_arguments(parser, source=False)
-    live.add_network(parser)
+    live.add_network(parser, ways=temporal.CAUSAL)
     parser.set_defaults(reconnect=float("inf"))
     args = parser.parse_args()
-    if args.temporal == "delay":
-        parser.error("--temporal delay: is for one source (webcam.py); give smooth, flow or off")
     if args.sound and args.sound > len(args.sources):
         parser.error(f"--sound {args.sound}: there are {len(args.sources)} sources")
-    if args.max_wait < 0:
-        parser.error(f"--max-wait {args.max_wait}: give 0 or more milliseconds")
     return args
 
 

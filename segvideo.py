@@ -49,7 +49,8 @@ def main() -> int:
     from utils import harmonise
     from utils.background import Background
 
-    backgrounds = [Background(spec, args.fit) for spec in find(args.backgrounds)]
+    args.backgrounds = find(args.backgrounds)
+    backgrounds = [Background(spec, args.fit) for spec in args.backgrounds]
     harmoniser = harmonise.Harmoniser(args.harmoniser, harmonise.STEADY)
     keys = {"b": ("next background", lambda: backgrounds.append(backgrounds.pop(0)))}
     with live.Loop(

@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--color", default="green", metavar="COLOUR", help="of the overlay: a name, #rrggbb or r,g,b"
     )
-    parser.add_argument("--strength", type=float, default=0.5, metavar="0..1", help="of the overlay")
+    parser.add_argument("--strength", type=cli.share, default=0.5, metavar="0..1", help="of the overlay")
     parser.add_argument("--profile", action="store_true", help="print time by type of operator, then end")
     live.add_arguments(parser)
     live.add_network(parser)

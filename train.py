@@ -50,7 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("data")
     cli.add_layout(group)
     add = group.add_argument
-    add("--val-split", type=float, default=0.1, help="share of stems held out where there is no val folder")
+    add(
+        "--val-split",
+        type=cli.share,
+        default=0.1,
+        help="share of stems held out where there is no val folder",
+    )
     add("--extra", action="append", default=[], metavar="DIR[=WEIGHT]", help="more photos, loss weighted")
     add("--backgrounds", metavar="DIR", help="pictures without people to composite on")
     add(
@@ -60,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="people to composite: RGBA or images + masks",
     )
-    add("--composite", type=float, default=0.3, help="share of photos given a new background")
+    add("--composite", type=cli.share, default=0.3, help="share of photos given a new background")
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=cli.positive, default=30, help="passes over the photos")
     add("--minutes", type=cli.above_zero, help="train this long instead, whatever the epochs")
@@ -90,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--hard",
-        type=float,
+        type=cli.share,
         default=0.0,
         metavar="SHARE",
         help="of each batch, from the hardest quarter of photos",
@@ -113,28 +118,28 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="quantisation-aware: go on with --init's network as its int8 export computes",
     )
-    add("--decay", type=float, default=0.01, help="weight decay of convolution kernels")
+    add("--decay", type=cli.from_zero, default=0.01, help="weight decay of convolution kernels")
     add(
         "--loss",
         default="bce+dice+boundary",
         help="sum of bce, dice, boundary, lovasz, focal, scl, each also as WEIGHT*NAME",
     )
-    add("--boundary", type=float, default=3.0, help="extra weight of pixels near the true boundary")
+    add("--boundary", type=cli.from_zero, default=3.0, help="extra weight of pixels near the true boundary")
     add(
         "--consistency",
-        type=float,
+        type=cli.from_zero,
         default=0.0,
         help="show each photo twice in other colours and ask for the same alpha, weighted by this",
     )
     add("--teacher", metavar="FILE", help="a better network of ours whose alpha is learnt from as well")
-    add("--teach", type=float, default=0.5, help="the teacher's share of the target, 0..1")
+    add("--teach", type=cli.share, default=0.5, help="the teacher's share of the target, 0..1")
     add(
         "--hold",
-        type=float,
+        type=cli.share,
         default=0.0,
         help="with --channels 4: keep this share (0..1) of the last alpha where nothing moved; best.keras is the newest epoch then",
     )
-    add("--ema", type=float, default=0.999, help="decay of the averaged weights, which are the ones kept")
+    add("--ema", type=cli.share, default=0.999, help="decay of the averaged weights, which are the ones kept")
     add(
         "--distribute",
         action="store_true",

@@ -116,6 +116,9 @@ def test_what_is_no_network_is_refused(tmp_path) -> None:
     (tmp_path / "a.onnx").write_text("x")
     with pytest.raises(ValueError, match="not an ONNX"):
         harmonise.Harmoniser(tmp_path / "a.onnx")(FRAME, ALPHA)
+    (tmp_path / "a.tflite").write_text("x")
+    with pytest.raises(ValueError, match=r"a\.tflite: not a \.tflite file"):
+        harmonise.Harmoniser(tmp_path / "a.tflite")(FRAME, ALPHA)
     with pytest.raises(ValueError, match="not a harmonisation network of ours"):
         harmonise.Harmoniser(ROOT / "checkpoints/live_int8.tflite")(FRAME, ALPHA)
 

@@ -336,6 +336,10 @@ def test_nothing_that_is_read_is_overwritten(command, film: Path, tmp_path: Path
     refused(command("portrait_video.py", photo.parent, "--out", photo, **HEADLESS), "overwrite")
     refused(command("webcam.py", photo.parent, "--source", film, "--out", photo, **HEADLESS), "overwrite")
     assert photo.read_bytes() == before
+    sample = ROOT / "data/samples/backgrounds/launch.jpg"  # which segvideo.py reads where none is given
+    before = sample.read_bytes()
+    refused(command("segvideo.py", "--source", film, "--out", sample, **HEADLESS), "overwrite")
+    assert sample.read_bytes() == before
     words = ("webcam.py", "--source", film, "--transparent", "--out", tmp_path / "a.jpg")
     refused(command(*words, **HEADLESS), "a.jpg", ".png")
     refused(

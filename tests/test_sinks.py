@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import portraits, videos
-from utils import stream_sink
+from utils import stream_sink, video_sink
 from utils.images import list_images, read_rgba, write_image
 from utils.sinks import open_sink
 from utils.sources import VideoError, open_source
@@ -56,6 +57,30 @@ def test_nothing_written_leaves_nothing(tmp_path) -> None:
     with open_sink(tmp_path / "out.mp4", 25):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_film_that_failed_is_gone_and_does_not_count(tmp_path, monkeypatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    sink = open_sink(tmp_path / "out.mp4", 25)
+    sink.write(videos.frames(1)[0], 0)
+    monkeypatch.setattr(video_sink, "video_frame", full)
+    with pytest.raises(VideoError, match="no space"):
+        sink.write(videos.frames(1)[0], 1 / 25)
+    sink.close()
+    assert sink.written == 0  # which the live scripts go by when they say what they wrote
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_a_colon_in_a_name_makes_no_protocol_of_it(tmp_path, monkeypatch, sound: str | None) -> None:
+    monkeypatch.chdir(tmp_path)
+    videos.write(tmp_path / "12:30.mp4", videos.frames(4), sound=sound)
+    with open_source("12:30.mp4") as source, open_sink("12:31.mp4", source.rate, source.sound) as sink:
+        for frame in source:
+            sink.write(frame.image, frame.time)
+    assert len(videos.read(tmp_path / "12:31.mp4")[0]) == 4
 
 
 def test_two_frames_of_one_time_are_both_kept(tmp_path) -> None:

@@ -445,7 +445,14 @@ def test_bad_data_is_one_line(here: Command, people: Path, tmp_path: Path) -> No
     refused(here("train.py", people, "--size", "70", "--out", tmp_path / "r"), "64x64")
     refused(here("train.py", "--resume", tmp_path), "not a run folder")
     assert here("train.py").returncode == 2
-    for words in (("--minutes", "-1"), ("--rate", "0"), ("--resume", tmp_path)):
+    wrong = (
+        ("--minutes", "-1"),
+        ("--rate", "0"),
+        ("--val-split", "nan"),
+        ("--composite", "1.5"),
+        ("--decay", "-1"),
+    )
+    for words in (*wrong, ("--resume", tmp_path)):
         result = here("train.py", *(() if "--resume" in words else (people,)), *words, "--epochs", 3)
         assert result.returncode == 2
         assert "Traceback" not in result.stderr

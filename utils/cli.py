@@ -203,6 +203,17 @@ def share(text: str) -> float:
     return value
 
 
+def from_zero(text: str) -> float:
+    """argparse type: a number, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or more")
+    return value
+
+
 def count(text: str) -> int:
     """argparse type: a whole number, zero or more."""
     if not text.isdigit():

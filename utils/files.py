@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from models.card import replacing
 
-__all__ = ["need_room", "replacing", "sweep", "write_bytes", "write_json", "write_text"]
+__all__ = ["for_ffmpeg", "need_room", "replacing", "sweep", "write_bytes", "write_json", "write_text"]
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -22,6 +23,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """The same for text, as UTF-8."""
     write_bytes(path, text.encode())
+
+
+def for_ffmpeg(name: str | Path) -> str:
+    """An address as it is, a file by its absolute path: FFmpeg takes the 12 of `12:30.mp4` for a protocol."""
+    return str(name) if "://" in str(name) else os.path.abspath(name)
 
 
 def write_json(path: str | Path, value: Any) -> None:

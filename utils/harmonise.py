@@ -80,13 +80,16 @@ def _tflite(path: Path):
 
     from utils.backend import quiet
 
-    with quiet():
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
-        interpreter.allocate_tensors()
+    try:
+        with quiet():
+            interpreter = Interpreter(model_path=str(path), num_threads=1)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: not a .tflite file that can be run") from error
     given, wanted = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    height, width, channels = given["shape"][1:]
-    if channels != 4 or wanted["shape"][-1] != 12:
+    if len(given["shape"]) != 4 or given["shape"][3] != 4 or wanted["shape"][-1] != 12:
         raise ValueError(f"{path}: not a harmonisation network of ours")
+    height, width = given["shape"][1:3]
 
     def run(composite: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         # Stretched, not letterboxed: the cells of the grid then cover the picture exactly.

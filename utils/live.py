@@ -16,7 +16,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -84,11 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
     )
 
 
-def add_network(parser: argparse.ArgumentParser, model: str = SHIPPED) -> None:
+def add_network(
+    parser: argparse.ArgumentParser, model: str = SHIPPED, ways: Sequence[str] = temporal.WAYS
+) -> None:
     """Options of the network and its steadying."""
     add = parser.add_argument_group("network").add_argument
     add("--model", default=model, help="any model file of ours")
-    add("--temporal", default="smooth", choices=temporal.WAYS, help="steadying from frame to frame")
+    add("--temporal", default="smooth", choices=ways, help="steadying from frame to frame")
     add(
         "--fast",
         action="store_true",
@@ -375,12 +377,8 @@ class Loop:
     def _next_temporal(self) -> None:
         if self.matting is None:
             return
-        ways = [way for way in temporal.WAYS if way != "delay"]
-        way = (
-            ways[(ways.index(self.matting.temporal.way) + 1) % len(ways)]
-            if self.matting.temporal.way in ways
-            else ways[0]
-        )
+        ways, way = temporal.CAUSAL, self.matting.temporal.way
+        way = ways[(ways.index(way) + 1) % len(ways)] if way in ways else ways[0]
         self.matting.temporal = temporal.Temporal(way)
         print(f"temporal: {way}")
 

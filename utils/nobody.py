@@ -61,7 +61,7 @@ def options() -> argparse.Namespace:
         "--leave-out", nargs="+", default=[], metavar="NAME", help="photos whose masks forget somebody"
     )
     parser.add_argument(
-        "--val-split", type=float, default=0.1, help="share held out where there is no val folder"
+        "--val-split", type=cli.share, default=0.1, help="share held out where there is no val folder"
     )
     parser.add_argument("--seed", type=int, default=0, help="of that split; give the training's own")
     cli.add_layout(parser)

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from utils.files import for_ffmpeg
+
 STALL = 5.0  # seconds without data after which a server or live source counts as broken
 RATE = 48000
 LAYOUT = "stereo"
@@ -80,7 +82,7 @@ class Sound:
 
         # A server that falls silent must not hang us here either.
         timeout = (STALL, STALL) if "://" in source else None
-        self._container = av.open(source, timeout=timeout, metadata_errors="replace")
+        self._container = av.open(for_ffmpeg(source), timeout=timeout, metadata_errors="replace")
         if skip > 1:  # far into a film: its index is quicker than all its packets
             with contextlib.suppress(av.FFmpegError):
                 self._container.seek(int(1e6 * skip))

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils import cli
+from utils.files import for_ffmpeg
 from utils.images import EXTENSIONS, list_images, read_image
 from utils.sound import JUMP, STALL, Tap, decodable
 
@@ -324,7 +325,7 @@ def opened(name: str):
     # (FFmpeg's "nobuffer" would drop the first key frame: seconds without a picture.)
     options = {"rtsp_transport": "tcp"} if name.startswith("rtsp") else {}
     timeout = (STALL, STALL) if "://" in name else None
-    with av.open(name, options=options, timeout=timeout, metadata_errors="replace") as container:
+    with av.open(for_ffmpeg(name), options=options, timeout=timeout, metadata_errors="replace") as container:
         if not container.streams.video:
             raise VideoError(f"{name}: holds no video")
         yield container, container.streams.video[0]

@@ -15,7 +15,8 @@ import numpy as np
 
 from utils import refine
 
-WAYS = ("off", "smooth", "flow", "delay")
+CAUSAL = ("off", "smooth", "flow")  # these wait for no later frame
+WAYS = (*CAUSAL, "delay")
 HOLD = 0.85  # share of the old alpha kept where nothing moves
 NOISE = 3.0  # grey levels that a camera's noise changes even so
 NOISIEST = 3.0  # median change that can still be noise

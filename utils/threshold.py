@@ -82,7 +82,9 @@ def options() -> argparse.Namespace:
         "--out", type=Path, metavar="FILE", help="write the shifted network; default: only tell"
     )
     own = "; default: the training's own"
-    parser.add_argument("--val-split", type=float, help="share held out where there is no val folder" + own)
+    parser.add_argument(
+        "--val-split", type=cli.share, help="share held out where there is no val folder" + own
+    )
     parser.add_argument("--seed", type=int, help="of that split" + own)
     cli.add_layout(parser)
     args = parser.parse_args()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.encoding import CLOCK, DEFAULT_RATE, Sink, add_stream, as_first, video_frame, writing
-from utils.files import replacing
+from utils.files import for_ffmpeg, replacing
 from utils.sound import Tap, open_sound
 from utils.sources import VideoError, converted
 
@@ -93,6 +93,8 @@ class VideoSink(Sink):
             failed = (VideoError, VideoError(self.name), None) if self._failed else (None, None, None)
             self._stack.__exit__(*failed)
             self._container = None
+            if self._failed:
+                self.written = 0
 
     def _finish(self) -> None:
         with self._writing():
@@ -128,7 +130,7 @@ class VideoSink(Sink):
         if self.transparent:
             codec, layout, options = TRANSPARENT[self._ending]
         self._temporary = str(self._stack.enter_context(replacing(self.name)))
-        self._container = av.open(self._temporary, "w", format=format)
+        self._container = av.open(for_ffmpeg(self._temporary), "w", format=format)
         self._stack.callback(self._container.close)
         self._stream = add_stream(self._container, codec, layout, options, self._rate, picture)
         self._sound = None
@@ -156,7 +158,7 @@ def read_alpha(path: str):
     """The alphas uint8 [H, W] of a transparent video. VP9's own decoder drops them, libvpx's does not."""
     import av
 
-    with av.open(path, metadata_errors="replace") as container:
+    with av.open(for_ffmpeg(path), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         decoder: Any = stream.codec_context
         if decoder.name == "vp9":
