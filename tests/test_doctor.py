@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -25,22 +26,46 @@ from PIL import Image, ImageOps
 
 from tests import portraits
 from tests.conftest import ROOT, refused
-from utils import dataset, doctor, edge_offset, faults, lookalike, maskfile, segmenter, survey
+from utils import dataset, doctor, edge_offset, faults, lookalike, maskfile, metrics, segmenter, survey
 from utils.dataset import DatasetError
 from utils.images import read_image, read_mask, turn, write_image
 
 SIZE = (240, 180)
-TRAIN, VAL = (1, 5, 6, 7, 8, 9, 10, 19, 21, 22), (23, 26, 28, 45)  # the network finds these drawn people
+TRAIN, VAL = range(10), range(10, 14)
 P = "train/p_9"  # where faults are planted
 
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("doctor") / "good"
-    for part, seeds in (("train", TRAIN), ("val", VAL)):
-        for seed in seeds:
-            add(folder, f"{part}/p_{seed}", *portraits.portrait(seed, *SIZE))
+    for part, numbers in (("train", TRAIN), ("val", VAL)):
+        for number in numbers:
+            add(folder, f"{part}/p_{number}", *person(number))
     return folder
+
+
+def person(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """One of the drawn people that the network finds."""
+    return portraits.portrait(known()[0][number], *SIZE)
+
+
+@functools.cache
+def known() -> tuple[list[int], list[int]]:
+    """Seeds of drawn people whom the network finds, and of some whom it misses: others after each training of it."""
+    network, found, missed = segmenter.open(doctor.MODEL), [], []
+    for seed in range(120):
+        image, alpha = portraits.portrait(seed, *SIZE)
+        image = cv2.imdecode(cv2.imencode(".jpg", image)[1], 1)
+        # In the mirror and half as large, as copies are, it may see less of them.
+        views = [(image[::step, ::turn], alpha[::step, ::turn]) for step, turn in ((1, 1), (1, -1), (2, 2))]
+        alphas = [network(np.ascontiguousarray(view)) for view, _ in views]
+        scores = [metrics.iou(found, truth) for found, (_, truth) in zip(alphas, views, strict=True)]
+        sure = min(metrics.iou(alpha, alphas[0] - 0.4), *scores)
+        if sure > 0.93:
+            found.append(seed)
+        elif max(scores) < 0.3:
+            missed.append(seed)
+    return found, missed
 
 
 @pytest.fixture(scope="session")
@@ -249,7 +274,7 @@ def test_each_fault_is_found_alone_and_mended(
     touched = [row for row in rows if row["action"] != "kept"]
     assert touched
     assert all(row["why"] for row in touched)
-    assert {row["file"] for row in rows} >= {f"images/p_{seed}.jpg" for seed in (*TRAIN, *VAL)}
+    assert {row["file"] for row in rows} >= {f"images/p_{number}.jpg" for number in (*TRAIN, *VAL)}
 
 
 NOTES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
@@ -259,8 +284,8 @@ NOTES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         {P},
     ),
     "nobody": (lambda folder: add(folder, P, wall(), np.zeros(SIZE)), {P}),
-    "disputed": (lambda folder: add(folder, P, *portraits.portrait(11, *SIZE)), {P}),
-    "same_name": (lambda folder: add(folder, "val/p_9", *portraits.portrait(36, *SIZE)), {P}),
+    "disputed": (lambda folder: add(folder, P, *portraits.portrait(known()[1][0], *SIZE)), {P}),
+    "same_name": (lambda folder: add(folder, "val/p_9", *person(16)), {P}),
     "mixed": (by_mask(lambda values: hard(values) * np.uint8(255)), {P}),
 }
 
@@ -340,8 +365,8 @@ class Decoded:
 def test_another_layout_is_judged_by_its_pictures(
     tmp_path: Path, examine: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = {seed: portraits.portrait(seed, *SIZE) for seed in TRAIN}
-    drawn[9] = drawn[9][0], 1 - drawn[9][1]
+    drawn = {number: person(number) for number in TRAIN}
+    drawn[5] = drawn[5][0], 1 - drawn[5][1]
     pairs = [
         dataset.Pair(f"n{seed}", Decoded(image, f"{seed} of photos"), Decoded(alpha, f"{seed} of masks"))
         for seed, (image, alpha) in drawn.items()
@@ -357,10 +382,10 @@ def test_another_layout_is_judged_by_its_pictures(
     code, found = examine(
         tmp_path / "odd", "--layout", "npy", "--fix", tmp_path / "out", "--report", tmp_path / "r.html"
     )
-    assert (asked, code, found) == ([("npy", "person")], 1, {"inverted": {"train/n9"}})
+    assert (asked, code, found) == ([("npy", "person")], 1, {"inverted": {"train/n5"}})
     monkeypatch.undo()
-    np.testing.assert_allclose(read_mask(tmp_path / "out/train/masks/n9.png"), 1 - drawn[9][1], atol=1 / 255)
-    np.testing.assert_array_equal(read_image(tmp_path / "out/val/images/n22.png"), drawn[22][0])
+    np.testing.assert_allclose(read_mask(tmp_path / "out/train/masks/n5.png"), 1 - drawn[5][1], atol=1 / 255)
+    np.testing.assert_array_equal(read_image(tmp_path / "out/val/images/n8.png"), drawn[8][0])
 
 
 def test_two_faults_in_one_mask(work: Path, examine: Callable, tmp_path: Path) -> None:
@@ -451,7 +476,7 @@ def test_report_is_one_page_with_thumbnails_worst_first(
     for plant in (copied("val", smaller), by_mask(lambda values: 255 - values)):
         plant(work)
     remask(work, hard, "train/p_7")
-    remask(work, lambda values: 255 - values, "train/p_19")
+    remask(work, lambda values: 255 - values, "train/p_3")
     examine(work, "--report", tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
