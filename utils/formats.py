@@ -150,6 +150,8 @@ def _onnx_int8(job: Job, path: Path) -> None:
             per_channel=True,
             activation_type=ort.QuantType.QUInt8,
             weight_type=ort.QuantType.QInt8,
+            # Processors without VNNI add two products in 16 bits, which 8 bit weights overflow.
+            reduce_range=True,
         )
     finally:
         plain.unlink(missing_ok=True)
