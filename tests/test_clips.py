@@ -226,6 +226,14 @@ def test_videos_are_read_whole_and_upright(tmp_path: Path) -> None:
         VideoFile(tmp_path / "text.mp4")
 
 
+def test_a_trace_of_somebody_is_read_back_as_a_trace(tmp_path: Path) -> None:
+    """An alpha of 1/255 and 0 alone would be read as a mask of 0/1, somebody whole."""
+    alpha = np.zeros((9, 9), np.float32)
+    alpha[0, 0] = 1 / 255
+    clips.write_clip(tmp_path, [clips.Moment(np.zeros((9, 9, 3), np.uint8), alpha)], {})
+    assert images.read_mask(tmp_path / "masks" / "0000.png").max() < 0.01
+
+
 def test_clips_from_the_command_line(command, tmp_path: Path) -> None:
     """Draw, then measure, as README says; and a video, and what is refused."""
     for seed in range(2):

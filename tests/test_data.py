@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
 import shutil
 import signal
@@ -167,6 +168,32 @@ def test_what_changed_since_is_followed(tmp_path: Path, command: Command) -> Non
     assert gone not in {row["stem"] for row in rows}
     old, new = (next(row for row in some if row["stem"] == mended) for some in (before, rows))
     assert float(new["mean_alpha"]) == pytest.approx(1 - float(old["mean_alpha"]), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["coco", "supervisely", "cutouts", "npy"])
+def test_changed_annotations_are_followed(tmp_path: Path, name: str) -> None:
+    written.WRITERS[name](tmp_path / "in")
+    parts, out = open_parts(tmp_path / "in"), tmp_path / "out"
+    convert.convert(parts, out, {})
+    target = next(out.rglob("masks/*.png"))
+    write_image(target, np.zeros((9, 9), np.uint8))  # what is newer than its annotation is kept
+    convert.convert(open_parts(tmp_path / "in"), out, {})
+    assert read_mask(target).shape == (9, 9)
+    later = time.time() + 5
+    for path in (tmp_path / "in").rglob("*.*"):
+        if path.suffix in (".json", ".png", ".npy"):
+            os.utime(path, (later, later))
+    convert.convert(open_parts(tmp_path / "in"), out, {})
+    assert read_mask(target).shape != (9, 9)
+
+
+@pytest.mark.parametrize("words", [("convert", "--val", 0), ("to-npy", "--size", 16)])
+def test_frames_that_lose_their_video_are_told_of(tmp_path: Path, command: Command, words: tuple) -> None:
+    written.write_videos(tmp_path / "in", (3, 3))
+    name, *more = words
+    done = command("-m", "utils.data", name, tmp_path / "in", tmp_path / "out", *more)
+    assert done.returncode == 0, done.stderr
+    assert "frames of one video may come to both sides" in done.stdout
 
 
 def test_what_a_killed_run_wrote_is_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import portraits
 from utils import dataset
@@ -84,6 +85,16 @@ def test_masks_that_cannot_be_right_are_counted(tmp_path: Path, fault: str, chan
     warnings = dataset.check(dataset.find_pairs(tmp_path))
     assert len(warnings) == 1
     assert f"2 of 6 masks looked at are {fault}" in warnings[0]
+
+
+def test_class_numbers_in_sixteen_bits_are_no_mask(tmp_path: Path) -> None:
+    for seed in range(3):
+        image, alpha = portraits.portrait(seed)
+        write_image(tmp_path / "images" / f"{seed}.jpg", image)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray((alpha > 0.5).astype(np.uint16) * 15).save(tmp_path / "masks" / f"{seed}.png")
+    with pytest.raises(DatasetError, match="3 of 3 masks looked at are class numbers"):
+        dataset.check(dataset.find_pairs(tmp_path))
 
 
 def test_a_photo_cut_off_is_found_before_an_epoch_was_spent(tmp_path: Path) -> None:

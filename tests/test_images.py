@@ -67,6 +67,25 @@ def test_animation_gives_its_first_frame(tmp_path: Path) -> None:
     assert images.read_image(tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sizes_are_those_of_the_picture_read(tmp_path: Path, orientation: int, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(ramp()).save(path, exif=exif)
+    assert images.header(path) == ((24, 40), orientation)
+    assert images.image_size(path) == images.read_image(path).shape[:2]
+
+
+def test_sixteen_bit_grey_as_a_cut_out(tmp_path: Path) -> None:
+    Image.fromarray((ramp()[..., 0].astype(np.uint16)) * 257).save(tmp_path / "a.png")
+    rgba = images.read_rgba(tmp_path / "a.png")
+    assert np.array_equal(rgba[..., :3], images.read_image(tmp_path / "a.png"))
+    assert rgba[..., 0].max() == ramp()[..., 0].max()
+    assert (rgba[..., 3] == 255).all()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_is_honoured(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()

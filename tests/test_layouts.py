@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,12 @@ from PIL import Image
 from tests import layouts as written
 from tests import videos
 from tests.conftest import refused
-from utils import dataset, layouts
+from utils import dataset, layouts, survey
 from utils.dataset import DatasetError, open_dataset, open_parts
 from utils.images import ImageError, image_size, read_image, read_mask, turn, write_image
 from utils.layouts import base, drawing, supervisely
 from utils.layouts.film import Film
+from utils.photos import find_photos
 
 masks = arrays.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.integers(0, 1))
 
@@ -109,6 +111,46 @@ def test_train_folder_without_val_masks_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path)
     (tmp_path / "val").rename(tmp_path / "test")  # pictures to test on may have no masks
     assert sum(map(len, open_dataset(tmp_path, 0.4))) == written.COUNT
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_photos_beside_a_part_are_learnt_from(tmp_path: Path, part: str, command) -> None:
+    written.write_folders(tmp_path)
+    written.write_folders(tmp_path / part)
+    parts = open_parts(tmp_path)
+    assert {name: len(pairs) for name, pairs in parts.items()} == {
+        "train": written.COUNT,
+        part: written.COUNT,
+    }
+    assert all(pair.image.parent == tmp_path / "images" for pair in parts["train"])
+    told = command("-m", "utils.doctor", tmp_path, "--no-network").stdout
+    assert f"{2 * written.COUNT} pairs" in told, told
+    assert {photo.part for photo in find_photos(tmp_path)} == {"", part}
+
+
+@pytest.mark.parametrize("second", ["valid", "validation", "train"])
+def test_a_part_in_two_folders_is_refused(tmp_path: Path, second: str, command) -> None:
+    for part in ("val", second):
+        written.write_folders(tmp_path / part)
+    if second == "train":
+        written.write_folders(tmp_path)
+    with pytest.raises(DatasetError, match=rf"{second}/ .*are both its part (val|train): put them into one"):
+        open_dataset(tmp_path)
+    refused(command("-m", "utils.doctor", tmp_path, "--no-network"), "put them into one folder")
+
+
+def test_pictures_to_test_on_need_no_masks_for_a_tool_either(tmp_path: Path) -> None:
+    written.write_folders(tmp_path / "train")
+    write_image(tmp_path / "test" / "images" / "a.png", written.person(0)[0])
+    assert {photo.part for photo in find_photos(tmp_path)} == {"train"}
+
+
+def test_accents_of_either_kind_are_one_name(tmp_path: Path) -> None:
+    written.write_folders(tmp_path)
+    for kind, form in (("images", "NFC"), ("masks", "NFD")):
+        for path in (tmp_path / kind).iterdir():
+            path.rename(path.with_stem(unicodedata.normalize(form, f"Zo\u00eb{path.stem}")))
+    assert len(whole(tmp_path)) == len(survey.listing(tmp_path).records) == written.COUNT
 
 
 # Coding

@@ -88,4 +88,6 @@ def test_what_cannot_be_is_refused(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "nobody"
     refused(command("-m", "utils.nobody", tmp_path / "people", out, "--leave-out", "nameless"), "nameless")
     refused(command("-m", "utils.nobody", tmp_path / "people", out, "--least", 400), "400x400")
+    write_image(tmp_path / "people" / "val" / "masks" / "left.png", np.zeros((75, 150), np.uint8))
+    refused(command("-m", "utils.nobody", tmp_path / "people", out), "another size than their photo")
     assert not out.exists()

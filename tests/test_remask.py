@@ -77,6 +77,8 @@ def test_soft_masks_of_every_form(tmp_path: Path, name: str, make, tolerance: in
         lambda p: save(p, HARD.astype(np.uint16)),
         lambda p: save(p, HARD.astype(bool)),
         lambda p: save(p, np.dstack([HARD] * 3)),
+        lambda p: save(p, np.dstack([HARD * np.uint8(100), HARD * 0, HARD * 0])),
+        lambda p: save(p, np.dstack([HARD * np.uint8(192), HARD * np.uint8(128), HARD * np.uint8(128)])),
     ],
 )
 def test_hard_masks_of_every_form(tmp_path: Path, make) -> None:
@@ -101,6 +103,13 @@ def test_labels_by_number(tmp_path: Path) -> None:
     colours = save(tmp_path / "c.png", np.dstack([labels, labels // 2, labels]))
     with pytest.raises(ImageError, match="not of label numbers"):
         remask(colours, person=[15])
+
+
+def test_a_map_of_colours_is_no_mask(tmp_path: Path) -> None:
+    values = np.dstack([HARD * np.uint8(192), HARD * np.uint8(128), HARD * np.uint8(128)])
+    values[:5] = 128, 0, 0
+    with pytest.raises(ImageError, match=r"drawn in several colours.*--channel red"):
+        remask(save(tmp_path / "a.png", values))
 
 
 def test_channel_hard_and_soften(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from utils import augment, cli, clutter, matching, stock, synthetic
 from utils.files import need_room, write_json
 from utils.foregrounds import Person, cut_out
-from utils.images import list_images, read_image, read_mask, to_uint8, write_image
+from utils.images import list_images, mask_to_uint8, read_image, read_mask, write_image
 from utils.stock import PLAIN, Extras
 
 __all__ = [
@@ -140,7 +140,7 @@ def write_clip(folder: Path, moments: list[Moment], facts: dict) -> None:
     (folder / "clip.json").unlink(missing_ok=True)
     for number, moment in enumerate(moments):
         write_image(folder / "images" / f"{number:04}.jpg", moment.frame)
-        write_image(folder / "masks" / f"{number:04}.png", to_uint8(moment.alpha))
+        write_image(folder / "masks" / f"{number:04}.png", mask_to_uint8(moment.alpha))
     write_json(folder / "clip.json", facts)
 
 

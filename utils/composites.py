@@ -16,7 +16,7 @@ from utils import cli, clips, clutter, matching, stock, synthetic
 from utils.clips import Moment
 from utils.files import need_room
 from utils.foregrounds import Person
-from utils.images import to_uint8, write_image
+from utils.images import mask_to_uint8, write_image
 from utils.stock import PLAIN, Extras
 
 CROWD = (0.7, 0.2, 0.1)  # how often one, two and three people are shown
@@ -72,7 +72,7 @@ def main() -> int:
         people = found.people(1 + int(rng.choice(len(CROWD), p=CROWD)), rng)
         photo = draw(people, found.background(rng), args.size, rng, found.extras(rng))
         write_image(args.out / "images" / f"{names[number]}.jpg", photo.frame)
-        write_image(args.out / "masks" / f"{names[number]}.png", to_uint8(photo.alpha))
+        write_image(args.out / "masks" / f"{names[number]}.png", mask_to_uint8(photo.alpha))
 
     cli.parallel(one, range(args.count), "composites")
     print(f"written: {args.count} photos to {args.out}")

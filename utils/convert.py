@@ -201,7 +201,7 @@ def _begin(out: Path, settings: dict) -> None:
 
 def _outdated(target: Path, pair: Pair) -> bool:
     """Whether a photo or its mask was changed after they were written here."""
-    files = [file for file in (pair.image, pair.mask) if isinstance(file, Path)]
+    files = [side.path if isinstance(side, Stored) else side for side in (pair.image, pair.mask)]
     return any(file.stat().st_mtime_ns > target.stat().st_mtime_ns for file in files)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from utils import cli, dataset
 from utils.convert import MANIFEST, WAYS, convert, divide, way
-from utils.files import replacing
+from utils.files import replacing, sweep
 from utils.images import letterbox, mask_to_uint8, read_image, read_mask
 from utils.layouts.base import DatasetError, Pair, Parts
 from utils.layouts.npy import IMAGES, MASKS, NAMES
@@ -39,6 +39,7 @@ def run_convert(args: argparse.Namespace) -> int:
     names = ("layout", "category", "val", "test", "seed", "skip_unpaired")
     settings = {"input": str(Path(args.dataset).resolve()), "by": by, **{n: getattr(args, n) for n in names}}
     rows = convert(parts, args.out, settings, args.ray)
+    tell_of_videos(parts)
     for part, pairs in parts.items():
         sources = Counter(pair.source for pair in pairs).most_common()
         shown = ", ".join(f"{name or 'no source'} {count}" for name, count in sources[:8])
@@ -51,9 +52,19 @@ def run_to_npy(args: argparse.Namespace) -> int:
     """Photos and masks -> arrays."""
     parts = opened(args)
     write_arrays(parts, args.out, args.size)
+    tell_of_videos(parts)
     for part, pairs in parts.items():
         print(f"written: {args.out / part}: {len(pairs)} photos of {args.size[0]}x{args.size[1]}")
     return 0
+
+
+def tell_of_videos(parts: Parts) -> None:
+    """Frames are photos from now on: who divides them later does not see which belong together."""
+    if len(parts) == 1 and any(pair.group for pairs in parts.values() for pair in pairs):
+        print(
+            "note: frames of one video may come to both sides when this is divided later: "
+            "let `utils.data convert IN OUT --val 0.1` divide it by video, and go on from there"
+        )
 
 
 def opened(args: argparse.Namespace) -> Parts:
@@ -72,6 +83,8 @@ def write_arrays(parts: Parts, out: Path, size: tuple[int, int]) -> None:
     there = [out / part / name for part in parts for name in (IMAGES, MASKS) if (out / part / name).exists()]
     if there:
         raise DatasetError(f"{there[0]}: is there already: remove it, or give another folder")
+    for part in parts:
+        sweep(out / part)
     with contextlib.ExitStack() as files:
         for part, pairs in parts.items():
             places = [files.enter_context(replacing(out / part / name)) for name in (IMAGES, MASKS, NAMES)]

@@ -123,7 +123,7 @@ def check(pairs: list[Pair], sample: int = 500, held: Sequence[Pair] = (), nobod
     of `held` are decoded (ImageError): it is first met when an epoch has passed, which a damaged photo would make vain.
     With `nobody` all masks may be empty: there is nothing to learn from scenes without people, but much to measure.
     """
-    _check_sizes([*pairs, *held])
+    check_sizes([*pairs, *held])
     files = [
         pair for pair in held if isinstance(pair.image, Path)
     ]  # films are long, and cut off they have frames
@@ -198,7 +198,8 @@ def mask_fault(mask: np.ndarray) -> str | None:
     return "probably inverted" if rim > 0.8 and middle < 0.5 else None
 
 
-def _check_sizes(pairs: list[Pair]) -> None:
+def check_sizes(pairs: Sequence[Pair]) -> None:
+    """Refuse (DatasetError) pairs whose files cannot be read, or whose mask has not the size of its photo. Reads headers alone."""
     wrong, unreadable = [], []
     for pair in pairs:
         try:
@@ -209,4 +210,6 @@ def _check_sizes(pairs: list[Pair]) -> None:
     if unreadable:
         raise DatasetError(f"{len(unreadable)} files cannot be read: {unreadable[0]}: repair or remove them")
     if wrong:
-        raise DatasetError(f"{len(wrong)} masks have another size than their photo ({some(wrong)})")
+        raise DatasetError(
+            f"{len(wrong)} masks have another size than their photo ({some(wrong)}): python -m utils.doctor tells which are turned"
+        )

@@ -103,7 +103,13 @@ def following(args, faulty: bool) -> str:
     doctor = ("-m", "utils.doctor", args.dataset, *how)
     if not args.report:
         return f"{cli.next_command(*doctor, '--report', 'doctor.html')}, and look at it"
-    return f"next: open {args.report}, then {cli.pasteable(*doctor, '--fix', f'{args.dataset}_fixed')}"
+    return f"next: open {args.report}, then {cli.pasteable(*doctor, '--fix', _beside(args.dataset))}"
+
+
+def _beside(folder: str | Path) -> str:
+    """Where a repaired copy of a folder may lie: "." and ".." have no name of their own."""
+    named = Path(folder).name not in ("", "..")
+    return f"{folder if named else Path(folder).resolve()}_fixed"
 
 
 def as_json(found: survey.Listing, findings: list[Finding]) -> dict:

@@ -44,7 +44,7 @@ def cut_out_photo(image: np.ndarray, mask: np.ndarray) -> Person:
     Raises ValueError for a mask with nobody in it.
     """
     scale = min(1.0, LARGEST / max(image.shape[:2]))
-    size = round(scale * image.shape[0]), round(scale * image.shape[1])
+    size = max(1, round(scale * image.shape[0])), max(1, round(scale * image.shape[1]))
     image, mask = resize(image, *size), resize(mask, *size)
     rows, columns = np.flatnonzero(mask.max(1) > 0.05), np.flatnonzero(mask.max(0) > 0.05)
     if not len(rows):
@@ -64,10 +64,11 @@ def find_cutouts(folder: str | Path) -> list[Path | Pair]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    if (folder / "train").is_dir():
-        return dataset.find_pairs(folder / "train", skip_unpaired=True)
-    if (folder / "images").is_dir():
-        return dataset.find_pairs(folder, skip_unpaired=True)
+    place = folder / "train" if (folder / "train").is_dir() else folder
+    if (place / "images").is_dir() or place != folder:
+        pairs = dataset.find_pairs(place, skip_unpaired=True)
+        dataset.check_sizes(pairs)
+        return pairs
     found = list_images(folder)
     if not found:
         raise dataset.DatasetError(f"{folder}: holds no cut-outs: give RGBA pictures, or images and masks")

@@ -32,9 +32,11 @@ class Stored(ABC):
 
     `read_image`, `read_mask` and `image_size` take one wherever they take a path; `str()` names it.
     `lossy`: whether it was compressed with loss, so that writing it without would be for nothing.
+    `path`: the file that holds it.
     """
 
     lossy = False
+    path: Path
 
     @abstractmethod
     def read(self) -> np.ndarray:
@@ -78,7 +80,9 @@ def header(path: str | Path) -> tuple[tuple[int, int], int]:
         except Exception as error:  # a PNG is searched for EXIF to its end, which may be missing
             raise ImageError(f"{path}: damaged or truncated picture") from error
         known = isinstance(orientation, int) and 1 <= orientation <= 8
-        return (picture.height, picture.width), orientation if known else 1
+        # Of a TIFF alone Pillow tells the size upright before it is decoded.
+        stored = picture.format == "TIFF" and (picture.tag_v2.get(257), picture.tag_v2.get(256))
+        return stored or (picture.height, picture.width), orientation if known else 1
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -117,7 +121,10 @@ def read_image(path: str | Path | Stored, at_least: int | None = None) -> np.nda
 def read_rgba(path: str | Path) -> np.ndarray:
     """A cut-out as upright uint8 [H, W, 4]. Raises ImageError."""
     with _open(path) as picture:
-        return np.array(_load(path, picture).convert("RGBA"))
+        picture = _load(path, picture)
+        if picture.mode.startswith(("I", "F")):
+            return cv2.cvtColor(_grey16(picture), cv2.COLOR_GRAY2RGBA)
+        return np.array(picture.convert("RGBA"))
 
 
 def read_alpha(path: str | Path) -> np.ndarray:
@@ -159,11 +166,19 @@ def mask_values(picture: Image.Image) -> np.ndarray:
         values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
     elif picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
+        if holds_bytes(picture):
+            return unit(values.astype(np.uint8))
         top = 1.0 if picture.mode == "F" and values.max() <= 1 else 65535.0 if values.max() > 255 else 255.0
-        return np.clip(values.astype(np.float32) / (1.0 if values.max() == 1 else top), 0, 1)
+        return np.clip(values.astype(np.float32) / top, 0, 1)
     else:
         values = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
     return unit(values)
+
+
+def holds_bytes(picture: Image.Image) -> bool:
+    """Whether a picture of 16 or 32 bits holds what 8 would: labels, or 0/255."""
+    low, high = picture.getextrema()
+    return picture.mode.startswith("I") and 0 <= low <= high <= 255
 
 
 def unit(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils.images import mask_values, to_uint8
+from utils.images import holds_bytes, mask_values, to_uint8
 
 IGNORE = 255
 MOST_LABELS = 8
@@ -48,9 +48,9 @@ def examine(picture: Image.Image) -> Held:
     if picture.mode == "P":
         return _palette(picture)
     if picture.mode.startswith(("I", "F")):
-        values = to_uint8(mask_values(picture))
-        only_ones = np.asarray(picture).max() == 1 and picture.mode != "F"
-        return Held("zero_one" if only_ones else None, values, {}, False)
+        if holds_bytes(picture):
+            return _grey(np.asarray(picture).astype(np.uint8))
+        return Held(None, to_uint8(mask_values(picture)), {}, False)
     if picture.mode in ("1", "L"):
         return _grey(np.asarray(picture.convert("L")))
     return _colour(picture.convert("RGB"))
@@ -144,8 +144,15 @@ def _colour(picture: Image.Image) -> Held:
         return _grey(np.asarray(picture.convert("L")))
     ranges = (high.astype(int) - low).tolist()
     if sorted(ranges)[1] <= 16:
-        return Held("channel", channels[int(np.argmax(ranges))], {}, True)
+        return Held("channel", _bright(channels[int(np.argmax(ranges))]), {}, True)
     return _coloured_labels(values)
+
+
+def _bright(channel: np.ndarray) -> np.ndarray:
+    """A channel uint8 [H, W]; of a dark colour alone, (128, 0, 0), the 128 is 255."""
+    used = labels_in(channel)
+    alone = len(used) == 2 and used[0] == 0
+    return np.where(channel > 0, np.uint8(255), np.uint8(0)) if alone else channel
 
 
 def _coloured_labels(values: np.ndarray) -> Held:

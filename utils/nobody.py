@@ -78,6 +78,7 @@ def main() -> int:
         raise ValueError(f"--leave-out {min(unknown)}: no validation photo has that name")
     crops = {}
     kept = [pair for pair in pairs if pair.stem not in args.leave_out]
+    dataset.check_sizes(kept)
     for pair in cli.progress(kept, "nobody"):
         place = free_of_people(read_mask(pair.mask), args.least)
         if place:

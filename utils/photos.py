@@ -8,6 +8,7 @@ from typing import NamedTuple
 from utils import dataset
 from utils.dataset import DatasetError
 from utils.images import JPEG, list_images
+from utils.layouts import folders
 from utils.layouts.base import PARTS
 
 
@@ -34,10 +35,10 @@ def find_photos(source: str | Path, skip_unpaired: bool = False) -> list[Photo]:
         return [Photo(source)]
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such photo, folder or dataset")
-    parts = [part for part in PARTS if (source / part / "images").is_dir()]
-    if not parts and (source / "images").is_dir():
-        parts = [""]
+    parts = [part for part in ("", *PARTS) if (source / part / "images").is_dir()]
     if parts:
+        # Pictures to test on often have no masks.
+        parts = [part for part in parts if part != "test" or folders.sees(source / part)] or ["test"]
         pairs = [(pair, part) for part in parts for pair in dataset.find_pairs(source / part, skip_unpaired)]
         return [Photo(pair.image, pair.mask, part) for pair, part in pairs]
     found = [Photo(path) for path in list_images(source)]

@@ -80,8 +80,11 @@ def label(
 
 
 def stamp(photo: Path) -> list[int]:
-    """Size and time of a photo, by which another of the same name is told from it."""
-    stat = photo.stat()
+    """Size and time of a photo, by which another of the same name is told from it; of a link to nothing, 0 and 0."""
+    try:
+        stat = photo.stat()
+    except OSError:
+        return [0, 0]
     return [stat.st_size, stat.st_mtime_ns]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import dataset, distribution, encoders, evaluation, losses, qat
+from utils import cli, dataset, distribution, encoders, evaluation, losses, qat
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.foregrounds import find_cutouts
@@ -262,9 +262,9 @@ def _short(metrics: dict[str, float]) -> dict[str, float]:
 
 def _number(text: str, option: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"--extra {option}: the weight after = is not a number") from error
+        return cli.above_zero(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--extra {option}: the weight after = : {error}") from error
 
 
 def _text(value: Any) -> str:

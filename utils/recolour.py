@@ -19,6 +19,8 @@ from utils.dataset import Pair
 from utils.images import read_image, read_mask, resize
 
 BATCH = 32
+LEAST, MOST = 0.05, 0.8  # of a photo that must be person
+NOBODY = f"no photo whose person covers {LEAST:.0%} to {MOST:.0%} of it: give other photos"
 UNTOUCHED = 0.1  # of the pictures, so that what fits is left alone
 
 
@@ -57,12 +59,15 @@ def error(picture: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> float:
 
 def load(pairs: list[Pair], size: int) -> tuple[np.ndarray, np.ndarray]:
     """All photos and alphas uint8 at size x size, those with enough person in them and enough around it."""
+    dataset.check_sizes(pairs)
     images, alphas = [], []
     for pair in cli.progress(pairs, "photos"):
         alpha = resize(read_mask(pair.mask), size, size)
-        if 0.05 < alpha.mean() < 0.8:
+        if LEAST < alpha.mean() < MOST:
             images.append(resize(read_image(pair.image, at_least=size), size, size))
             alphas.append((alpha * 255).astype(np.uint8))
+    if not images:
+        raise ValueError(NOBODY)
     return np.stack(images), np.stack(alphas)
 
 
@@ -152,11 +157,12 @@ def score(args) -> int:
 
 def report(path: str, pairs: list[Pair]) -> int:
     """The table: untouched, Lab transfer, this network."""
+    dataset.check_sizes(pairs)
     network = harmonise.Harmoniser(path)
     found: dict[str, list[float]] = {"as it came": [], "Lab transfer": [], "network": []}
     for number, pair in enumerate(cli.progress(pairs, "score")):
         image, alpha = read_image(pair.image), read_mask(pair.mask)
-        if not 0.05 < alpha.mean() < 0.8:
+        if not LEAST < alpha.mean() < MOST:
             continue
         rng = np.random.default_rng((7, number))
         composite = blending.over(recoloured(image, rng), alpha, image)
@@ -165,6 +171,8 @@ def report(path: str, pairs: list[Pair]) -> int:
         results = composite, transferred, network(composite, alpha)
         for name, picture in zip(found, results, strict=True):
             found[name].append(error(picture, image, alpha))
+    if not found["network"]:
+        raise ValueError(NOBODY)
     for name, errors in found.items():
         print(
             f"{name:14} mean |error| {np.mean(errors):6.2f}, median {np.median(errors):6.2f} of 255, {len(errors)} photos"

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils import cli, edge_offset
+from utils import cli, edge_offset, maskfile
 from utils.files import need_room
 from utils.images import ImageError, list_images, mask_to_uint8, mask_values, open_upright, write_image
 
 CHANNELS = {"red": 0, "green": 1, "blue": 2, "alpha": 3}
 FAINT = 0.5
 LISTED = 5
-MOST_GROWN = 50
+MOST_MOVED = 50
 
 
 def remask(
@@ -60,8 +60,20 @@ def _meant(path: str | Path, picture: Image.Image) -> np.ndarray:
     if picture.mode in ("RGB", "RGBA"):
         values = np.asarray(picture)
         if picture.mode == "RGB" or values[..., 3].min() == 255:
-            return _unit(values[..., :3].max(2))  # drawn in one colour or one channel, or grey
+            return _from_colours(path, values[..., :3])
     return mask_values(picture)
+
+
+def _from_colours(path: str | Path, values: np.ndarray) -> np.ndarray:
+    """What is drawn in one colour or one channel, or grey."""
+    held = maskfile.examine(Image.fromarray(values))
+    if held.choices and held.fault == "channel":
+        raise ImageError(
+            f"{path}: is drawn in several colours: say which channel is the person's (--channel red), "
+            "or let python -m utils.doctor find its colour"
+        )
+    flat = held.fault == "channel" and held.meant is not None
+    return held.meant.astype(np.float32) / 255 if flat else _unit(values.max(2))
 
 
 def _from_palette(path: str | Path, picture: Image.Image) -> np.ndarray:
@@ -105,8 +117,10 @@ def main() -> int:
         "--grow", type=float, default=0.0, metavar="PIXELS", help="move the edge outwards; -0.5 inwards"
     )
     args = parser.parse_args()
-    if not abs(args.grow) <= MOST_GROWN:
-        raise ValueError(f"--grow {args.grow:g}: give at most {MOST_GROWN} pixels, outwards or inwards")
+    if not abs(args.grow) <= MOST_MOVED:
+        raise ValueError(f"--grow {args.grow:g}: give at most {MOST_MOVED} pixels, outwards or inwards")
+    if args.soften and args.soften > MOST_MOVED:
+        raise ValueError(f"--soften {args.soften:g}: give at most {MOST_MOVED} pixels")
     if args.person and args.channel:
         raise ValueError("--person and --channel: give one of them")
     masks = [args.masks] if args.masks.is_file() else list_images(args.masks)

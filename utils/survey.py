@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from utils import cli, dataset, edge_offset, layouts, lookalike, maskfile, metrics
-from utils.dataset import MASK_FOLDERS, DatasetError
+from utils.dataset import DatasetError
 from utils.faults import same_aspect
 from utils.images import (
     ImageError,
@@ -30,7 +30,8 @@ from utils.images import (
     to_uint8,
     turn,
 )
-from utils.layouts.base import part_folders
+from utils.layouts import folders
+from utils.layouts.base import name_of, parts_in
 from utils.segmenter import Segmenter
 
 SIDE = 256  # what masks are judged at: the network sees no more
@@ -87,12 +88,10 @@ def listing(folder: str | Path, layout: str | None = None, category: str = "pers
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such dataset folder")
-    places = {part: place for place, part in part_folders(folder)}
-    # Pictures to test on often have no masks; a train or val folder without them is a fault.
-    parts = {part: place for part, place in places.items() if part != "test" or _masks(place)} or {"": folder}
     found = Listing()
     only = not layout and len(layouts.seen_in(folder)) <= 1
-    plain = only and all((place / "images").is_dir() and _masks(place) for place in parts.values())
+    parts = parts_in(folder, folders.sees) if only else {}
+    plain = only and all(map(folders.sees, parts.values()))
     for part, place in parts.items() if plain else ():
         _list_part(found, part, place)
     if not plain:
@@ -223,19 +222,15 @@ def _digest(path: Path) -> bytes:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
 
 
-def _masks(place: Path) -> Path | None:
-    return next((place / name for name in MASK_FOLDERS if (place / name).is_dir()), None)
-
-
 def _list_part(found: Listing, part: str, place: Path) -> None:
     sides: list[dict[str, Path]] = []
-    for folder in (place / "images", _masks(place)):
+    for folder in (place / "images", folders.mask_folder(place)):
         sides.append({})
         for path in list_images(folder):
-            if path.stem in sides[-1]:
+            if name_of(path) in sides[-1]:
                 found.twice.append((part, path))
             else:
-                sides[-1][path.stem] = path
+                sides[-1][name_of(path)] = path
     images, masks = sides
     found.lonely += [
         (part, side[stem])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -61,18 +62,33 @@ def layout(
 ) -> Layout:
     """A layout whose parts, where there are any, are folders train, val and test that look like it."""
 
-    def found(folder: Path) -> dict[str, Path]:
-        parts = part_folders(folder)
-        if not any(sees(path) for path, _ in parts):
-            return {}
-        # Pictures to test on often have no masks; a train or val folder without them is a fault.
-        return {part: path for path, part in parts if part != "test" or sees(path)}
+    def looks_like_it(folder: Path) -> bool:
+        return sees(folder) or any(sees(path) for path, _ in part_folders(folder))
 
     def read_parts(folder: Path, how: How) -> Parts:
-        parts = found(folder) or {WHOLE: folder}
-        return {part: read(path, how) for part, path in parts.items()}
+        return {part: read(path, how) for part, path in parts_in(folder, sees).items()}
 
-    return Layout(name, looks, lambda folder: bool(found(folder)) or sees(folder), read_parts)
+    return Layout(name, looks, looks_like_it, read_parts)
+
+
+def parts_in(folder: Path, sees: Callable[[Path], bool]) -> dict[str, Path]:
+    """The folder of each part, {WHOLE: folder} where there are none. Raises DatasetError where a part has two.
+
+    Photos beside a folder val or test, and not in one of their own, are those to learn from.
+    """
+    folders = part_folders(folder)
+    if not any(sees(path) for path, _ in folders):
+        return {WHOLE: folder}
+    # Pictures to test on often have no masks; a train or val folder without them is a fault.
+    folders = [(path, part) for path, part in folders if part != "test" or sees(path)]
+    folders += [(folder, "train")] if sees(folder) else []
+    found: dict[str, Path] = {}
+    for path, part in folders:
+        if part in found:
+            both = f"{found[part].name}/ and {'the photos beside it' if path == folder else path.name + '/'}"
+            raise DatasetError(f"{folder}: {both} are both its part {part}: put them into one folder")
+        found[part] = path
+    return found
 
 
 def part_folders(folder: Path) -> list[tuple[Path, str]]:
@@ -131,7 +147,12 @@ def leave_out(folder: Path, lonely: list[Any], fault: str, how: How) -> None:
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by stem. Raises DatasetError where two share one."""
-    return named((path.stem, path) for path in list_images(folder))
+    return named((name_of(path), path) for path in list_images(folder))
+
+
+def name_of(path: Path) -> str:
+    """A file's stem. A Mac may have written its accents as letters of their own: then they are joined."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def named(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ SAMPLE = 50
 class CocoMask(DrawnMask):
     """All annotations of a photo, drawn when read: polygons [N, 2] as float32, run lengths as a dict."""
 
-    def __init__(self, photo: Path, size: tuple[int, int], shapes: list[Any]) -> None:
+    def __init__(self, photo: Path, path: Path, size: tuple[int, int], shapes: list[Any]) -> None:
         super().__init__(photo)
-        self._size, self.shapes = size, shapes
+        self.path, self._size, self.shapes = path, size, shapes
 
     def __str__(self) -> str:
         return f"annotation of {self.photo.parent.name}/{self.photo.name}"
@@ -122,7 +122,7 @@ def _read_file(folder: Path, path: Path, category: str) -> tuple[list[Pair], lis
         for entry in content["images"]:
             name, size = entry["file_name"], (int(entry["height"]), int(entry["width"]))
             photo, stem = root / name, in_one_name(Path(name).with_suffix("").parts)
-            mask = CocoMask(photo, size, shapes.get(entry["id"], []))
+            mask = CocoMask(photo, path, size, shapes.get(entry["id"], []))
             pairs.append(Pair(stem, photo, mask, source=source_of(stem)))
         missing = [pair.image for pair in pairs if not pair.image.is_file()]
     except (KeyError, TypeError, AttributeError) as error:

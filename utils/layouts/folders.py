@@ -17,21 +17,22 @@ def find_pairs(folder: str | Path, skip_unpaired: bool = False, weight: float = 
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such dataset folder")
-    mask_folder = _mask_folder(folder)
-    if mask_folder is None or not (folder / "images").is_dir():
+    masks_in = mask_folder(folder)
+    if masks_in is None or not (folder / "images").is_dir():
         raise DatasetError(
             f"{folder}: needs a folder images and a folder masks (or train/images, train/masks)"
         )
-    images, masks = by_stem(folder / "images"), by_stem(mask_folder)
+    images, masks = by_stem(folder / "images"), by_stem(masks_in)
     stems = partners(folder, images, masks, How(skip_unpaired))
     return [Pair(stem, images[stem], masks[stem], weight, source_of(stem)) for stem in stems]
 
 
 def sees(folder: Path) -> bool:
-    return (folder / "images").is_dir() and _mask_folder(folder) is not None
+    return (folder / "images").is_dir() and mask_folder(folder) is not None
 
 
-def _mask_folder(folder: Path) -> Path | None:
+def mask_folder(folder: Path) -> Path | None:
+    """The folder beside `images` that holds the masks."""
     return next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
 
 

@@ -25,10 +25,10 @@ class VideoFrame(Stored):
     lossy = True
 
     def __init__(self, film: Film, number: int) -> None:
-        self.film, self.number = film, number
+        self.film, self.path, self.number = film, film.path, number
 
     def __str__(self) -> str:
-        return f"{self.film.path}[{self.number}]"
+        return f"{self.path}[{self.number}]"
 
     def size(self) -> tuple[int, int]:
         return self.film.size
