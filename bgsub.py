@@ -66,9 +66,11 @@ def main() -> int:
             with loop.stages("composite"):
                 picture = background.compose_live(frame.image, alpha, frame.time)
             loop.put(frame, picture, alpha)
-        if left and not loop.closed:
+        if not loop.shown and not loop.closed:
             raise ValueError(
                 f"{loop.source.name}: ended {left} frames before the empty scene was learnt: lower --warmup"
+                if left
+                else f"{loop.source.name}: ended as soon as the empty scene was learnt: lower --warmup"
             )
     return 0
 

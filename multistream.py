@@ -70,7 +70,12 @@ def arguments() -> argparse.Namespace:
 
 def grid(text: str) -> tuple[int, int]:
     """argparse type: "3x2" -> (columns, rows)."""
-    columns, rows = cli.size(text)
+    try:
+        columns, rows = cli.size(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a grid: write COLSxROWS, for instance 3x2"
+        ) from None
     return columns, rows
 
 

@@ -37,7 +37,8 @@ def arguments() -> argparse.Namespace:
     if args.optic_flow:
         args.temporal = "flow"
     if not args.out and not live.has_display():
-        args.out = [str(Path("results") / f"{Path(args.source).stem}_portrait.mp4")]
+        ending = ".webm" if args.background == "transparent" else ".mp4"
+        args.out = [str(Path("results") / f"{Path(args.source).stem}_portrait{ending}")]
     return args
 
 

@@ -149,6 +149,8 @@ def find_photos(arguments: list[str]) -> list[Path]:
     from utils.images import list_images
 
     photos: list[Path] = []
+    if "" in arguments:
+        raise ValueError("the name of a photo is empty")
     for path in map(Path, arguments):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such photo or folder")
@@ -159,13 +161,13 @@ def find_photos(arguments: list[str]) -> list[Path]:
 
 
 def spare(photos: list[Path], names: dict[Path, str], args: argparse.Namespace) -> None:
-    """Raise ValueError where a result would take the place of a photo."""
-    read = {photo.resolve() for photo in photos}
+    """Raise ValueError where a result would take the place of a photo or of the background."""
+    read = {photo.resolve() for photo in (*photos, Path(args.background))}
     for name in names.values():
         for kind in args.save:
             result = Path(args.out) / f"{name}_{kind}.png"
             if result.resolve() in read:
-                raise ValueError(f"{result} is one of the photos: give another --out")
+                raise ValueError(f"{result} is one of the photos, or the background: give another --out")
 
 
 def output_stems(photos: list[Path]) -> dict[Path, str]:
@@ -236,7 +238,7 @@ def report(args: argparse.Namespace, stems: list[str], stages: dict[str, float],
     if stems:
         each = ", ".join(f"{name} {1000 * seconds / len(stems):.1f}" for name, seconds in stages.items())
         print(f"{len(stems)} photo{'s' * (len(stems) != 1)} in {wall:.2f} s; ms a photo: {each}")
-    for kind in args.save:
+    for kind in args.save if stems else ():
         print(f"{kind}: {Path(args.out) / (stems[0] if len(stems) == 1 else '<photo>')}_{kind}.png")
 
 

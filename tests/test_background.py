@@ -32,6 +32,19 @@ def test_specs(tmp_path) -> None:
         Background(str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="no colour"):
         Background("300,0,0")
+    with pytest.raises(ValueError, match="background is empty"):
+        Background("")
+
+
+def test_a_live_cut_out_holds_nothing_of_the_room() -> None:
+    alpha = np.zeros((90, 120), np.float32)
+    alpha[30:60, 40:80] = 1
+    frame = np.random.default_rng(0).integers(1, 255, (90, 120, 3), np.uint8)
+    cut = Background("transparent").compose_live(frame, alpha)
+    assert not cut[:21].any()
+    assert not cut[:, 89:].any()
+    assert cut[22:68, 32:88, :3].any(2).mean() > 0.95  # colours go on beyond the edge, for what is lossy
+    assert np.array_equal(cut[35:55, 45:75, :3], frame[35:55, 45:75])
 
 
 @pytest.mark.parametrize("text", ["blur:0", "blur:99", "blur:x"])

@@ -43,6 +43,7 @@ def test_half_the_file(here: Command, checkpoint: Path, tmp_path: Path) -> None:
         if one.ndim < 2:
             np.testing.assert_array_equal(one, other)
     refused(here("utils.compact", checkpoint, "--out", tmp_path / "small.h5"), "ends in .keras")
+    refused(here("utils.compact", out, "--out", out), "would replace the original")
 
 
 def test_heads_of_a_training_are_left_out_of_the_card_as_well(here: Command, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from utils import images
 from utils.images import ImageError
@@ -76,6 +76,24 @@ def test_sizes_are_those_of_the_picture_read(tmp_path: Path, orientation: int, e
     Image.fromarray(ramp()).save(path, exif=exif)
     assert images.header(path) == ((24, 40), orientation)
     assert images.image_size(path) == images.read_image(path).shape[:2]
+
+
+def test_other_primaries_are_brought_to_srgb(tmp_path: Path) -> None:
+    """With red and green exchanged in its profile, red is green; sRGB's own and a damaged one change nothing."""
+    lab, srgb = (ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("LAB", "sRGB"))
+    swapped = (
+        srgb.replace(b"rXYZ", b"tmp_")
+        .replace(b"gXYZ", b"rXYZ")
+        .replace(b"tmp_", b"gXYZ")
+        .replace(b"sRGB", b"swap")
+    )
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    for name, profile in (("swapped", swapped), ("srgb", srgb), ("lab", lab), ("damaged", srgb[:200])):
+        Image.fromarray(ramp()).save(tmp_path / f"{name}.png", icc_profile=profile)
+    wanted = ramp()[..., [1, 0, 2]].astype(int)
+    assert np.abs(images.read_image(tmp_path / "swapped.png") - wanted).max() <= 3
+    for name in ("srgb", "lab", "damaged"):
+        assert np.array_equal(images.read_image(tmp_path / f"{name}.png"), ramp()), name
 
 
 def test_sixteen_bit_grey_as_a_cut_out(tmp_path: Path) -> None:

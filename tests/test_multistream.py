@@ -648,6 +648,7 @@ def test_what_cannot_be_done_is_one_line(command, monkeypatch, films: list[Path]
     wrong = command("multistream.py", a, "--temporal", "delay", "--out", tmp_path / "o.mp4", **HEADLESS)
     assert wrong.returncode == 2
     assert "invalid choice: 'delay'" in wrong.stderr
+    assert "COLSxROWS" in command("multistream.py", a, "--tile", "0x1", **HEADLESS).stderr
 
 
 def test_a_damaged_film_is_said_and_the_others_are_whole(command, films: list[Path], tmp_path: Path) -> None:

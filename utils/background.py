@@ -25,6 +25,10 @@ class Background:
     """
 
     def __init__(self, spec: str, fit: str = "cover") -> None:
+        if not str(spec):
+            raise ValueError(
+                "the background is empty: give a colour, a picture, a video, blur or transparent"
+            )
         self.spec, self.fit = spec, fit
         self.transparent = spec == "transparent"
         self.strength = _strength(spec)
@@ -45,7 +49,13 @@ class Background:
         elif path.is_file():
             self.pictures = [path]
         else:
-            self.colour = parse_colour(spec)
+            try:
+                self.colour = parse_colour(spec)
+            except ValueError as error:
+                raise ValueError(
+                    f"background {spec!r} is no colour and no picture that exists: give a colour (green, #00ff00, "
+                    "0,255,0), a picture, a folder of pictures, a video, blur or transparent"
+                ) from error
         if self.pictures:
             read_image(self.pictures[0])  # so that a damaged one is said at the start
 
@@ -91,7 +101,8 @@ class Background:
         Not `clean`, it is a plain alpha blend.
         """
         if self.transparent:
-            return np.dstack([blending.foreground_live(frame, alpha), np.rint(alpha * 255).astype(np.uint8)])
+            shown = blending.alone(blending.foreground_live(frame, alpha), alpha)
+            return np.dstack([shown, np.rint(alpha * 255).astype(np.uint8)])
         scene = self(frame, alpha, time)
         if self.strength or not clean:  # a blurred scene is the frame's own: its colours fit as they are
             return blending.over(frame, alpha, scene)
@@ -150,14 +161,11 @@ def parse_colour(spec: str) -> tuple[int, int, int]:
     text = f"rgb({spec})" if spec.count(",") == 2 else spec
     try:
         colour = ImageColor.getrgb(text)[:3]
-        if max(colour) > 255:
-            raise ValueError(f"{spec}: a colour's parts are 0..255")
-        return colour
-    except ValueError as error:
-        raise ValueError(
-            f"background {spec!r} is no colour and no picture that exists: give a colour (green, #00ff00, "
-            "0,255,0), a picture, a folder of pictures, a video, blur or transparent"
-        ) from error
+    except ValueError:
+        colour = (256,)
+    if max(colour) > 255:
+        raise ValueError(f"{spec!r} is no colour: give one as green, #00ff00 or 0,255,0")
+    return colour
 
 
 def _strength(spec: str) -> float:

@@ -90,6 +90,15 @@ def foreground_live(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return result
 
 
+def alone(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3], black in place where nobody is near: who leaves alpha out must not see the room.
+
+    Near is 8 pixels, so that a lossy codec does not draw the black into a person's edge.
+    """
+    near = cv2.dilate((alpha > 0.002).astype(np.uint8), np.ones((17, 17), np.uint8))
+    return cv2.copyTo(picture, near)
+
+
 def _around(alpha: np.ndarray) -> tuple[slice, slice] | None:
     """The part of the frame in which there is anybody, found on every eighth pixel."""
     found = alpha[::8, ::8] > 0.002

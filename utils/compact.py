@@ -43,6 +43,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.out.suffix != ".keras":
         raise ValueError(f"{args.out}: give a name that ends in .keras")
+    if args.out.resolve() == args.checkpoint.resolve():
+        raise ValueError(f"{args.out}: would replace the original: give another --out")
     import models
     from models import card as cards
 

@@ -5,13 +5,14 @@ Frames are uint8 RGB [H, W, 3], alphas float32 [H, W] in 0..1.
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageCms, ImageOps, features
 
 from utils.files import write_bytes
 
@@ -108,7 +109,7 @@ def read_image(path: str | Path | Stored, at_least: int | None = None) -> np.nda
         if at_least:
             scale = min(picture.size) / at_least
             picture.draft("RGB", (int(picture.width / max(scale, 1)), int(picture.height / max(scale, 1))))
-        picture = _load(path, picture)
+        picture = _srgb(_load(path, picture))
         if picture.mode.startswith(("I", "F")):
             return np.repeat(_grey16(picture)[..., None], 3, 2)
         if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
@@ -121,7 +122,7 @@ def read_image(path: str | Path | Stored, at_least: int | None = None) -> np.nda
 def read_rgba(path: str | Path) -> np.ndarray:
     """A cut-out as upright uint8 [H, W, 4]. Raises ImageError."""
     with _open(path) as picture:
-        picture = _load(path, picture)
+        picture = _srgb(_load(path, picture))
         if picture.mode.startswith(("I", "F")):
             return cv2.cvtColor(_grey16(picture), cv2.COLOR_GRAY2RGBA)
         return np.array(picture.convert("RGBA"))
@@ -289,6 +290,20 @@ def _load(path: str | Path, picture: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(picture)
     except Exception as error:  # truncated data surfaces as OSError, SyntaxError, struct.error ...
         raise ImageError(f"{path}: damaged or truncated picture") from error
+
+
+def _srgb(picture: Image.Image) -> Image.Image:
+    """A picture with a profile of other primaries (Display P3, Adobe RGB) in sRGB's, as it is meant to look."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA"):
+        return picture
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(own).lower():
+            return picture
+        return ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError):  # a profile that is damaged, or of grey
+        return picture
 
 
 def _grey16(picture: Image.Image) -> np.ndarray:

@@ -27,7 +27,7 @@ from utils import blending, cli, segmenter, temporal
 from utils.backend import keep_memory
 from utils.encoding import Sink
 from utils.files import write_text
-from utils.images import to_uint8, write_image
+from utils.images import ImageError, to_uint8, write_image
 from utils.pipeline import Behind, Matting, Rate, Stages, ahead, delayed
 from utils.sheets import on_checkerboard
 from utils.sinks import VirtualCamera, open_sink
@@ -232,7 +232,7 @@ class Loop:
     ) -> None:
         # The writer's thread ends first, then each file is finished, then the source is let go.
         self._stack.close()
-        if kind in (None, KeyboardInterrupt, VideoError):  # a camera or stream has no other end
+        if kind in (None, KeyboardInterrupt, VideoError, ImageError):  # a camera or stream has no other end
             self._report()
 
     def frames(self) -> Iterator[Frame]:

@@ -110,6 +110,8 @@ def open_sink(
     (transparent, or for want of GStreamer).
     """
     text = str(spec)
+    if not text:
+        raise ValueError("--out is empty: give a video, a picture, a folder, an address or camera")
     if text == "camera":
         return VirtualCamera(rate)
     if text.startswith("gst:"):

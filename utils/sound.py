@@ -24,6 +24,9 @@ APART = 0.15  # seconds that sound may be off its time before a gap is filled, o
 JUMP = (
     1.0  # seconds that times may fall by for the order of their frames; more is another recording joined on
 )
+ROUNDED = (
+    0.0005  # seconds: a container's start is told in microseconds, so its first packet may lie before it
+)
 EARLY = 1024  # samples that AAC begins before time 0, where FLV ends: sound begins as much later
 HEARD = 500  # packets of sound kept for a sink that is slow: some ten seconds
 
@@ -114,10 +117,10 @@ class Sound:
                 self._waiting = packet
                 return
             self._waiting = None
-            if float(packet.pts * packet.time_base) < self._start:
+            if float(packet.pts * packet.time_base) < self._start - ROUNDED:
                 continue
             if self._copies:
-                offset = round(self._start / packet.time_base)
+                offset = min(round(self._start / packet.time_base), packet.dts)
                 packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, self._to
                 self._mux(packet)
             else:

@@ -222,9 +222,11 @@ def open_source(spec: str | Path, reconnect: float = 0.0, size: tuple[int, int] 
     """A camera's index or device, a picture, a folder of pictures, a video, an rtsp, rtmp or http address, or
     "gst:PIPELINE".
 
-    `size` (height, width) is asked of a camera, which may give another. Raises FileNotFoundError, VideoError.
+    `size` (height, width) is asked of a camera, which may give another. Raises FileNotFoundError, ValueError, VideoError.
     """
     text = str(spec)
+    if not text:
+        raise ValueError("the source is empty: give a camera, a video, a picture, a folder or an address")
     if text.isdigit() or text.startswith("/dev/video"):
         # A camera that was never there will not come, but among many sources it may be plugged in later, and macOS
         # gives none before its question was answered.
