@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests import portraits
 from tests.conftest import refused
+from utils import maskfile
 from utils.images import ImageError, list_images, mask_to_uint8, read_mask
 from utils.remask import remask
 
@@ -103,6 +104,16 @@ def test_labels_by_number(tmp_path: Path) -> None:
     colours = save(tmp_path / "c.png", np.dstack([labels, labels // 2, labels]))
     with pytest.raises(ImageError, match="not of label numbers"):
         remask(colours, person=[15])
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_black_and_white_in_a_palette_are_read_as_they_look(tmp_path: Path, level: int) -> None:
+    for name, mask in (("both", HARD * np.uint8(255)), ("one", np.full((8, 8), 255 * level, np.uint8))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(mask).quantize(2).save(path)
+        assert np.array_equal(mask_to_uint8(read_mask(path)), mask), name
+        assert np.array_equal(mask_to_uint8(remask(path)), mask), name
+        assert np.array_equal(maskfile.examine(Image.open(path)).meant, mask), name
 
 
 def test_a_map_of_colours_is_no_mask(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def mask_values(picture: Image.Image) -> np.ndarray:
         values = alpha if alpha.min() < 255 else np.asarray(picture.convert("L"))
     elif picture.mode == "P":
         indices = np.asarray(picture)
-        values = indices if indices.max() <= 1 else np.asarray(picture.convert("L"))
+        labels = indices.max() <= 1 and not _white_first(picture)
+        values = indices if labels else np.asarray(picture.convert("L"))
     elif picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
         if holds_bytes(picture):
@@ -174,6 +175,11 @@ def mask_values(picture: Image.Image) -> np.ndarray:
     else:
         values = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
     return unit(values)
+
+
+def _white_first(picture: Image.Image) -> bool:
+    """Whether a palette begins with white, then black: as quantizing writes a mask, which is no 0/1 then."""
+    return bytes((picture.getpalette("RGB") or [0])[:6]) in (b"\xff\xff\xff", b"\xff\xff\xff\0\0\0")
 
 
 def holds_bytes(picture: Image.Image) -> bool:

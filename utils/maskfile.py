@@ -104,7 +104,7 @@ def _palette(picture: Image.Image) -> Held:
     table = np.array(picture.getpalette("RGB") or [0], np.uint8)
     table = np.pad(table, (0, 768 - len(table))).reshape(256, 3)
     if used[-1] <= 1:
-        return Held("palette", indices * np.uint8(255), {}, False)
+        return Held("palette", to_uint8(mask_values(picture)), {}, False)
     if used in ([0, 1, IGNORE], [1, IGNORE]) and thin((indices == IGNORE).astype(np.uint8)):
         return Held("ignore", settled(indices, 1), {}, True)
     colours = table[used].astype(int)

@@ -80,7 +80,7 @@ def _from_palette(path: str | Path, picture: Image.Image) -> np.ndarray:
     indices = np.asarray(picture)
     used = np.unique(indices)
     if used.max() <= 1:
-        return indices.astype(np.float32)
+        return mask_values(picture)
     colours = np.asarray(picture.convert("RGB"))
     if len(used) > 2 and np.ptp(colours.astype(int), axis=2).max() > 8:
         labels = ", ".join(map(str, used[:12])) + (", ..." if len(used) > 12 else "")
