@@ -230,12 +230,13 @@ def check_and_write(
     path: Path, name: str, job, source, photos: list[Path], masks: list[Path] | None, output: str
 ) -> tuple[str, list[str]]:
     """Convert, compare with the source and give it its name if it is equal: table row and faults."""
-    from utils import exporting, formats, parity, quantisation
+    from utils import exporting, formats, outputs, parity, quantisation
     from utils.images import read_mask
 
     with exporting.workplace(path) as raw:
         exporting.convert(name, job, raw)
-        card = {**source.card, "format": name, "output_kind": output}
+        io = job.io if name in formats.BYTES else "float"
+        card = {**source.card, "format": name, **outputs.described(source.card, output, io)}
         exported = exporting.trial(raw, card, source.threads)
         frames = cli.progress(exporting.frames(photos), f"comparing {name}", len(photos))
         truths = None if masks is None else (read_mask(mask) for mask in masks)

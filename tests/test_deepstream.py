@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import models
 from models import card as cards
 from tests.test_export import run_here
 
@@ -50,6 +51,16 @@ def read(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     parser.read(path)
     return parser
+
+
+def test_four_channels_are_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    network = models.create("mobilenetv2_fpn", (32, 32), channels=4, alpha=0.35)
+    card = {"architecture": models.describe("mobilenetv2_fpn", (32, 32), channels=4, alpha=0.35)}
+    models.save(network, tmp_path / "video.keras", card)
+    words = (tmp_path / "video.keras", "--deepstream", 2, "--out", tmp_path / "out")
+    assert run_here(monkeypatch, *words) == 2
+    assert "DeepStream gives a network three channels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("sources", [2, 3])

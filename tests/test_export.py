@@ -151,6 +151,44 @@ def test_converter_that_gives_up_is_one_line_and_code_1(folder, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_its_runtime_refuses_does_not_stop_the_others(folder, tmp_path, monkeypatch, capsys):
+    broken = FORMATS["tflite"]._replace(convert=lambda job, path: path.write_bytes(b"no network"))
+    monkeypatch.setitem(FORMATS, "tflite", broken)
+    words = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4, "--formats")
+    assert run_here(monkeypatch, folder / "portrait.keras", *words, "tflite,tflite_fp16") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [NAMES[1]]
+    table = capsys.readouterr().out
+    assert "FAILED, not written: cannot be opened again: not a TFLite network" in table
+    assert table.count(" ok\n") == 1
+
+
+def test_values_that_are_no_numbers_fail_though_they_are_shown_as_one(folder):
+    source = segmenter.open(folder / "portrait.keras", threads=1)
+    frames = [np.zeros((64, 64, 3), np.uint8)]
+    holes = segmenter.open(folder / "portrait.keras", threads=1)
+    alpha = source.infer(source.prepare(frames, [None])[0])
+    holes.infer = lambda pixels: np.where(alpha == alpha.max(), np.inf, alpha)
+    found = parity.compare(source, holes, frames)
+    assert (found.max, found.iou) == (pytest.approx(0, abs=1e-3), 1)
+    for format in parity.TOLERANCES:
+        assert found.faults(format) == ["gives values that are no numbers"]
+
+
+@pytest.mark.parametrize(
+    ("words", "taken", "given"),
+    [
+        (("--io", "uint8"), "RGB pixels 0..255, uint8;", "alpha 0..1; uint8, by the scale in the file"),
+        (("--output", "argmax"), "RGB pixels 0..255, float32;", "1 where alpha is 0.5 or more, else 0"),
+    ],
+)
+def test_the_card_says_what_the_file_takes_and_gives(folder, tmp_path, monkeypatch, words, taken, given):
+    plain = ("--calibration", folder / "photos", "--out", tmp_path, "--photos", 4)
+    assert run_here(monkeypatch, folder / "portrait.keras", *plain, "--formats", "tflite_int8", *words) == 0
+    card = cards.read(next(tmp_path.iterdir()))
+    assert card["input"].startswith(taken)
+    assert card["output"].startswith(given)
+
+
 def test_truth_is_measured_and_mask_sizes_must_fit(folder, people, monkeypatch, capsys, tmp_path):
     words = (folder / "portrait.keras", "--truth", people, "--out", tmp_path, "--formats", "tflite")
     assert run_here(monkeypatch, *words) == 0

@@ -232,6 +232,42 @@ def test_colours_of_a_file_that_does_not_say_are_those_players_guess(
     assert np.abs(seen[height // 2, 32].astype(int) - (40, 200, 60)).max() <= 4
 
 
+def hdr_signal(curve: str, light: np.ndarray) -> np.ndarray:
+    """Signal 0..1 of light in cd/m2 that a screen of 1,000 shows, grey: ITU-R BT.2100."""
+    if curve == "pq":
+        power = (light / 10000) ** 0.1593017578125
+        return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    scene = (light / 1000) ** (1 / 1.2)
+    return np.where(
+        scene <= 1 / 12,
+        np.sqrt(3 * scene),
+        0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
+    )
+
+
+@pytest.mark.parametrize(("curve", "number"), [("hlg", 18), ("pq", 16)])
+def test_videos_of_high_dynamic_range_are_as_bright_as_others(tmp_path, curve: str, number: int) -> None:
+    """Greys from black to white and a lamp five times as bright, which is white too."""
+    import av
+
+    seen = np.array([0, 40, 90, 140, 200, 255])
+    light = np.append(203 * (seen / 255) ** 2.4, 1000)  # white is 203 cd/m2 (BT.2408), other screens BT.1886
+    luma = (64 + 876 * hdr_signal(curve, light)).round().astype(np.uint16).repeat(32)
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "1"})
+        stream.height, stream.width, stream.pix_fmt = 64, luma.size, "yuv420p10le"
+        coder = stream.codec_context
+        coder.color_trc, coder.color_primaries, coder.colorspace, coder.color_range = number, 9, 9, 1
+        chroma = np.full((32, luma.size), 512, np.uint16)
+        frame = av.VideoFrame.from_ndarray(np.vstack([np.tile(luma, (64, 1)), chroma]), "yuv420p10le")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    image = next(iter(open_source(path))).image
+    greys = image[32, 16::32].astype(int)
+    assert np.abs(greys - np.append(seen, 255)[:, None]).max() <= 4
+
+
 def test_frames_that_come_in_pieces_are_spread(monkeypatch) -> None:
     """A segment of HLS comes at once: its frames must not push each other out."""
     monkeypatch.setattr(sources, "EARLY", 0.3)

@@ -12,6 +12,7 @@ import pytest
 from models import card as cards
 from tests import portraits
 from tests.conftest import refused
+from tests.test_export import run_here
 from utils import segmenter, tensorrt
 
 HEADLESS = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
@@ -37,6 +38,13 @@ def test_without_tensorrt_the_onnx_file_stays_and_one_line_says_so(
     slow = command("tftrt_infer.py", onnx, "blur", *film, "--device", "cpu", **HEADLESS)
     assert slow.returncode == 0, slow.stderr
     assert "frame 0: " in slow.stdout
+
+
+def test_what_export_wrote_is_taken(checkpoint: Path, tmp_path: Path, monkeypatch, command) -> None:
+    assert run_here(monkeypatch, checkpoint, "--formats", "onnx", "--photos", 2, "--out", tmp_path) == 0
+    again = command("tftrt_convert.py", checkpoint, "--out", tmp_path, "--photos", 2, "--dry-run")
+    assert again.returncode == 0, again.stderr
+    assert "portrait.onnx: is there already" in again.stdout
 
 
 class FakeBuilder:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils import exporting
+from utils import exporting, outputs
 from utils.files import write_text
 from utils.formats import Job
 
@@ -35,6 +35,10 @@ def write(
 
     The ONNX file is compared with the network on one batch of noise before it gets its name.
     """
+    if network.input_shape[-1] != 3:
+        raise ValueError(
+            "DeepStream gives a network three channels: one with the alpha before as fourth cannot run there"
+        )
     model = folder / f"{Path(card['source']).stem}_batch{sources}.onnx"
     texts = {
         folder / "config_infer.txt": infer_config(model.name, network.input_shape[1:3], sources),
@@ -47,7 +51,9 @@ def write(
     ):
         exporting.convert("onnx", Job(saved, lambda: iter(())), raw)
         _compare(network, raw, sources)
-        exporting.place(raw, model, {**card, "format": "onnx", "output_kind": "softmax", "batch": sources})
+        exporting.place(
+            raw, model, {**card, "format": "onnx", **outputs.described(card, "softmax"), "batch": sources}
+        )
     for path, text in texts.items():
         write_text(path, text)
     return [model, *texts]

@@ -145,10 +145,14 @@ def convert(format: str, job: Job, target: Path) -> None:
     except (OSError, ImageError):
         raise
     except Exception as error:  # the converters' own kinds, often many lines long
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        # TensorFlow begins with "in user code:" and ends with what is wrong.
-        line = lines[-1 if lines[0].rstrip().endswith(":") else 0].strip()
-        raise ConversionError(f"cannot be converted: {line[:200]}") from error
+        raise ConversionError(f"cannot be converted: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """What an error of others says, in one line."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # TensorFlow begins with "in user code:" and ends with what is wrong.
+    return lines[-1 if lines[0].rstrip().endswith(":") else 0].strip()[:200]
 
 
 def check_free(paths: list[Path], force: bool) -> None:
@@ -167,7 +171,7 @@ def workplace(path: Path) -> Iterator[Path]:
 
 
 def trial(raw: Path, card: dict[str, Any], threads: int) -> Segmenter:
-    """The file as its users would open it, while it has no name yet."""
+    """The file as its users would open it, while it has no name yet. Raises ConversionError where its runtime refuses it."""
     copy = raw.parent / "trial" / raw.name
     copy.parent.mkdir(exist_ok=True)
     if raw.is_dir():
@@ -177,7 +181,11 @@ def trial(raw: Path, card: dict[str, Any], threads: int) -> Segmenter:
     if raw.suffix == ".xml":
         shutil.copy(raw.with_suffix(".bin"), copy.with_suffix(".bin"))
     cards.attach(copy, card)
-    return segmenter.open(copy, threads)
+    try:
+        return segmenter.open(copy, threads)
+    except (ValueError, RuntimeError) as error:
+        line = _line(error).replace(f"{copy}: ", "")  # a name that will be gone
+        raise ConversionError(f"cannot be opened again: {line}") from error
 
 
 def place(raw: Path, path: Path, card: dict[str, Any]) -> None:

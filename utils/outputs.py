@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,6 +41,14 @@ def shaped(network: keras.Model, kind: str) -> keras.Model:
     return keras.Model(network.inputs[0], output, name=network.name)
 
 
+def described(card: dict[str, Any], kind: str, io: str = "float") -> dict[str, Any]:
+    """What a file's card says of its input and output; `io` as in utils/formats.py."""
+    taken, given = card.get("input", PIXELS), GIVEN[kind]
+    if io == "uint8":
+        taken, given = taken.replace("float32", "uint8"), f"{given}; uint8, by the scale in the file"
+    return {"input": taken, "output": given, "output_kind": kind, "io": io}
+
+
 def decode(output: np.ndarray, kind: str, size: tuple[int, int]) -> np.ndarray:
     """A network's output for one picture as alpha float32 [1, H, W, 1] in 0..1."""
     return DECODERS[kind](output.astype(np.float32, copy=False).reshape(1, -1), size).reshape(1, *size, 1)
@@ -62,6 +70,15 @@ def _softmax(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _packed(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return bitpack.unpack(output.reshape(size[0], -1))
 
+
+PIXELS = "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four"
+GIVEN = {
+    "alpha": "alpha 0..1",
+    "flat": "alpha 0..1, row by row in one line",
+    "softmax": "background and alpha, which add up to 1",
+    "argmax": "1 where alpha is 0.5 or more, else 0: whole numbers",
+    "packed": "one bit a pixel, sixteen pixels to a number (utils/bitpack.py)",
+}
 
 DECODERS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
     "alpha": lambda output, size: output,

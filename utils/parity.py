@@ -62,7 +62,7 @@ class Parity:
     max, mean: of |difference in alpha|, 0..1. iou: of the two masks, mean over photos. iou_change:
     IoU of the export against true masks minus that of the source, mean over photos; None without
     truth. boundary_change: the same of Boundary IoU. coverage: share of the photos' pixels that the source calls
-    person. hard: the export gives 0 and 1 only.
+    person. hard: the export gives 0 and 1 only. finite: every value it gives is a number.
     """
 
     photos: int
@@ -73,6 +73,7 @@ class Parity:
     iou_change: float | None = None
     boundary_change: float | None = None
     hard: bool = False
+    finite: bool = True
 
     def faults(self, format: str) -> list[str]:
         """What exceeds the format's tolerance, in words; an empty list means the export is good.
@@ -82,7 +83,7 @@ class Parity:
         limit = TOLERANCES[format]
         if self.hard and limit is not WHOLE:
             limit = CUT
-        found = []
+        found = [] if self.finite else ["gives values that are no numbers"]
         # "not <=" rather than ">", so that NaN fails too.
         if limit.max is not None and not self.max <= limit.max:
             found.append(f"max |d| {self.max:.2g} > {limit.max:g}")
@@ -117,6 +118,7 @@ def compare(
     Raises ValueError without frames, and where a truth has another size than its frame.
     """
     rows = []
+    exported = Watched(exported)
     if hard:
         source = Cut(source)
     for frame, truth in _together(frames, truths):
@@ -130,7 +132,20 @@ def compare(
     changes = [None, None] if truths is None else [float(np.mean(column)) for column in columns[4:]]
     means = [float(np.mean(column)) for column in columns[1:4]]
     photos = len(rows) // (2 if source.channels == 4 else 1)
-    return Parity(photos, float(np.max(columns[0])), *means, *changes, hard)
+    return Parity(photos, float(np.max(columns[0])), *means, *changes, hard, exported.finite)
+
+
+class Watched(Segmenter):
+    """A segmenter that remembers whether its file gave NaN or infinity, which those who use it see as 0 or 1."""
+
+    def __init__(self, of: Segmenter) -> None:
+        super().__init__(of.card, of.size, of.channels, of.threads)
+        self._of, self.finite = of, True
+
+    def infer(self, pixels: np.ndarray) -> np.ndarray:
+        alpha = self._of.infer(pixels)
+        self.finite &= bool(np.isfinite(alpha).all())
+        return alpha
 
 
 class Cut(Segmenter):

@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import cli, dataset, distribution, encoders, evaluation, losses, qat
+from utils import cli, dataset, distribution, encoders, evaluation, losses, outputs, qat
 from utils.dataset import Pair
 from utils.feed import Batches, Mix
 from utils.foregrounds import find_cutouts
@@ -224,8 +224,8 @@ def model_card(
         "name": architecture["name"],
         "architecture": {**architecture, "options": models.deployed(architecture["options"])},
         "parameters": parameters,
-        "input": "RGB pixels 0..255, float32; alpha of the frame before as fourth channel where there are four",
-        "output": "alpha 0..1",
+        "input": outputs.PIXELS,
+        "output": outputs.GIVEN["alpha"],
         "data": {"folders": [Path(f).name for f in folders if f], "note": args.data_note},
         "settings": {key: getattr(args, key) for key in keep},
         "init": Path(args.init).name if args.init else None,

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils import cli
+from utils import cli, hdr
 from utils.files import for_ffmpeg
 from utils.images import EXTENSIONS, list_images, read_image
 from utils.sound import JUMP, STALL, Tap, decodable
@@ -372,7 +372,11 @@ def upright(frame, stream) -> np.ndarray:
     """A decoded frame as uint8 RGB [H, W, 3], turned as its container says, with square pixels."""
     if frame.colorspace == UNSAID and frame.height >= HD:
         frame.colorspace = BT709  # as players guess
-    image = converted(frame, format="rgb24", width=_square(stream, frame)).to_ndarray()
+    width = _square(stream, frame)
+    if hdr.is_hdr(frame):
+        image = hdr.pixels(frame, width)
+    else:
+        image = converted(frame, format="rgb24", width=width).to_ndarray()
     # Quarter turns counted against the clock, as NumPy counts them
     turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
     if _mirrored(frame):  # FFmpeg's angle is of the picture's left edge, which a mirror turns the other way
