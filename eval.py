@@ -101,7 +101,14 @@ def measure_clips(args: argparse.Namespace, paths: list[Path]) -> int:
 
 def output_stem(args: argparse.Namespace, file: Path) -> Path:
     """What the names of all files written begin with; every run's network is called best, so its folder is named too."""
-    name = f"{file.resolve().parent.name}_{file.name}" if file.stem in ("best", "last") else file.name
+    run, kind = file.resolve().parent, file.stem.split("_")[0]
+    if (run.parent / f"{kind}.keras").exists():  # exports lie in a folder of their run
+        run = run.parent
+    name = (
+        f"{run.name}_{file.name}"
+        if kind in ("best", "last") and (run / f"{kind}.keras").exists()
+        else file.name
+    )
     return Path(args.out) / name.replace(".", "_")
 
 

@@ -155,6 +155,8 @@ def load(path: str | Path, **overrides: Any) -> keras.Model:
         raise ValueError(f"{path} holds a training with --qat: open best.keras, or go on with --resume")
     if not isinstance(architecture, dict) or not architecture.get("name"):
         raise ValueError(f"{path}: its card names no architecture, so it is not one of ours")
+    if overrides.get("channels") == 3 and architecture.get("channels") == 4:
+        raise ValueError(f"{path} looks at the alpha before, its fourth channel: it cannot be left out")
     try:
         stored = architecture.get("channels", 3)
         options = dict(architecture.get("options") or {})

@@ -153,6 +153,19 @@ def test_damage_is_one_named_error(tmp_path: Path) -> None:
         images.read_image(tmp_path / "none.jpg")
 
 
+def test_phone_photos_that_are_not_read_are_told_of_once(tmp_path: Path, capsys) -> None:
+    """One of a photo that lies beside it as JPEG is not missed."""
+    for name in ("a.jpg", "b.png", "a.HEIC", "c.HEIC", "d.dng", ".hidden.heic"):
+        (tmp_path / name).touch()
+    for _ in range(2):
+        assert [path.name for path in images.list_images(tmp_path)] == ["a.jpg", "b.png"]
+    told = capsys.readouterr().err
+    assert told.count("note") == 1
+    assert "2 files are left out (c.HEIC)" in told
+    with pytest.raises(ImageError, match="c.HEIC: not a picture that can be read: .* export them as JPEG"):
+        images.read_image(tmp_path / "c.HEIC")
+
+
 def test_pictures_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     with pytest.raises(ImageError, match="limit"):

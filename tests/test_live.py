@@ -101,6 +101,13 @@ def test_transparent_videos_keep_their_alpha(command, film: Path, tmp_path: Path
     refused(plain, "out.mp4", ".webm, .mov")
 
 
+@pytest.mark.parametrize("seconds", ["nan", "-1", "soon"])
+def test_what_is_no_time_to_wait_is_refused(command, film: Path, seconds: str) -> None:
+    result = command("webcam.py", "--source", film, f"--reconnect={seconds}")
+    assert result.returncode == 2
+    assert f"'{seconds}' is not a number of seconds from 0" in result.stderr
+
+
 def test_a_phone_video_is_upright(command, tmp_path: Path) -> None:
     path = videos.write(tmp_path / "phone.mp4", [np.rot90(p).copy() for p in person(4)])
     turn(path)

@@ -1,5 +1,6 @@
 """The commands as README shows them, on real files; bad input ends in one line and code 2."""
 
+import argparse
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import eval
 import models
 from models import card as cards
 from tests import portraits
@@ -243,6 +245,22 @@ def test_eval_writes_what_it_prints(measured: dict, people: Path) -> None:
     mean = np.mean([float(line.split(",")[lines[0].split(",").index("iou")]) for line in lines[1:]])
     assert summary["iou"] == pytest.approx(mean)
     assert images.read_image(next(out.glob("*_worst.png"))).std() > 10
+
+
+def test_results_of_two_runs_have_names_of_their_own(tmp_path: Path) -> None:
+    args = argparse.Namespace(out="results")
+    for name in ("a/best.keras", "a/best_int8.tflite", "a/exports/best_int8.tflite", "b/best_int8.tflite"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    named = {
+        "a/best.keras": "a_best_keras",
+        "a/best_int8.tflite": "a_best_int8_tflite",
+        "a/exports/best_int8.tflite": "a_best_int8_tflite",
+        "b/best_int8.tflite": "best_int8_tflite",  # of no run
+    }
+    for name, stem in named.items():
+        assert eval.output_stem(args, tmp_path / name) == Path("results") / stem
 
 
 def test_eval_agrees_with_a_measurement_by_hand(measured: dict, people: Path) -> None:

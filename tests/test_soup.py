@@ -44,7 +44,9 @@ def test_shares_and_a_prior(here: Command, checkpoint: Path, tmp_path: Path) -> 
     card["architecture"]["channels"] = 4
     models.save(prior, tmp_path / "prior.keras", card)
     out = tmp_path / "mean.keras"
-    given = ("utils.soup", tmp_path / "prior.keras", checkpoint, "--out", out, "--weights")
+    moved = tmp_path / "moved.keras"
+    models.save(plain, moved, {**cards.read(checkpoint), "logits_shifted": 0.4})
+    given = ("utils.soup", tmp_path / "prior.keras", moved, "--out", out, "--weights")
     refused(here(*given, 1), "one for each checkpoint")
     done = here(*given, 3, 1)
     assert done.returncode == 0, done.stderr
@@ -54,6 +56,7 @@ def test_shares_and_a_prior(here: Command, checkpoint: Path, tmp_path: Path) -> 
     for a, b, c in zip(own[1:], other[1:], found[1:], strict=True):
         np.testing.assert_allclose(c, 0.75 * a + 0.25 * b, atol=1e-5)
     assert cards.read(out)["shares"] == [3, 1]
+    assert cards.read(out)["logits_shifted"] == pytest.approx(0.25 * 0.4)
     swapped = here("utils.soup", checkpoint, tmp_path / "prior.keras", "--out", out)
     refused(swapped, "not of one architecture")
 

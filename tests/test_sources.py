@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -74,6 +76,31 @@ def test_a_video_cut_off_gives_what_it_has_and_says_so(tmp_path) -> None:
     assert 5 < len(seen) < 45
 
 
+def index_first(path: Path) -> Path:
+    """A copy whose index lies before its pictures, as on the web."""
+    copy = path.with_stem("first")
+    with av.open(str(path)) as given, av.open(str(copy), "w", options={"movflags": "faststart"}) as taken:
+        tracks = {track.index: taken.add_stream_from_template(track) for track in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None:
+                packet.stream = tracks[packet.stream.index]
+                taken.mux(packet)
+    return copy
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_film_cut_off_between_two_pictures_is_told_of(tmp_path, capsys, ending: str) -> None:
+    """Its index lies in front, so that nothing but its length gives it away."""
+    whole, cut = videos.write(tmp_path / f"whole.{ending}", videos.frames(100)), tmp_path / f"cut.{ending}"
+    if ending == "mp4":
+        whole = index_first(whole)
+    assert len(list(open_source(whole))) == 100
+    assert "note" not in capsys.readouterr().err
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert 20 < len(list(open_source(cut))) < 80
+    assert f"cut.{ending}: its pictures end after" in capsys.readouterr().err
+
+
 def test_what_is_no_video_is_one_line(tmp_path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video\n" * 100)
@@ -88,8 +115,6 @@ def test_what_is_no_video_is_one_line(tmp_path) -> None:
 
 
 def test_sound_alone_is_no_video(tmp_path) -> None:
-    import av
-
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=48000)
         for frame in videos._tone(0.5):
@@ -215,8 +240,6 @@ def test_an_avi_whose_pictures_are_coded_out_of_order(tmp_path) -> None:
 def test_colours_of_a_file_that_does_not_say_are_those_players_guess(
     tmp_path, height: int, matrix: str
 ) -> None:
-    import av
-
     colour = np.full((height, 64, 3), (40, 200, 60), np.uint8)
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
@@ -248,8 +271,6 @@ def hdr_signal(curve: str, light: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("curve", "number"), [("hlg", 18), ("pq", 16)])
 def test_videos_of_high_dynamic_range_are_as_bright_as_others(tmp_path, curve: str, number: int) -> None:
     """Greys from black to white and a lamp five times as bright, which is white too."""
-    import av
-
     seen = np.array([0, 40, 90, 140, 200, 255])
     light = np.append(203 * (seen / 255) ** 2.4, 1000)  # white is 203 cd/m2 (BT.2408), other screens BT.1886
     luma = (64 + 876 * hdr_signal(curve, light)).round().astype(np.uint16).repeat(32)

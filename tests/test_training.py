@@ -1,5 +1,6 @@
 """Training learns, is judged on its averaged weights, and survives a kill."""
 
+import argparse
 import io
 import json
 import os
@@ -23,7 +24,7 @@ keras = pytest.importorskip("keras")
 import models  # noqa: E402
 import train  # noqa: E402
 from models import card as cards  # noqa: E402
-from utils import augment, evaluation, metrics, runs, training  # noqa: E402
+from utils import augment, evaluation, metrics, recipe, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
 from utils.images import image_size  # noqa: E402
@@ -32,6 +33,7 @@ from utils.segmenter import KerasSegmenter  # noqa: E402
 from utils.teaching import Teaching, moved_picture  # noqa: E402
 from utils.training import Recipe  # noqa: E402
 
+VIDEO = ROOT / "checkpoints" / "video.keras"
 SMALL = ("--model", "mobilenetv2_fpn", "--option", "alpha=0.35", "--size", "64", "--batch", "4")
 FLAT = ("--model", "prisma_net", "--size", "64", "--batch", "4")  # few layers, so TensorFlow begins sooner
 
@@ -461,6 +463,18 @@ def test_bad_data_is_one_line(here: Command, people: Path, tmp_path: Path) -> No
     refused(here("train.py", people, "--hard", 1, "--out", tmp_path / "r"), "--hard 1")
     refused(here("train.py", people, "--schedule", "step", "--out", tmp_path / "r"), "plateau")
     refused(here("train.py", people, "--option", "alpha=wide", "--out", tmp_path / "r"), "options")
+    refused(here("train.py", people, "--option", "alpha=inf", "--out", tmp_path / "r"), "finite number")
+    refused(here("train.py", people, "--accumulate", 99, "--out", tmp_path / "r"), "batches only")
+    refused(
+        here("train.py", people, "--init", VIDEO, "--channels", 3, "--out", tmp_path / "r"),
+        "cannot be left out",
+    )
+
+
+def test_options_say_yes_and_no() -> None:
+    given = argparse.Namespace(option=["edge_head=no", "decoder=light", "alpha=0.5", "scale=2", "a=True"])
+    found = recipe.options(given)
+    assert found == {"edge_head": False, "decoder": "light", "alpha": 0.5, "scale": 2, "a": True}
 
 
 def test_a_very_long_photo_is_trained_on(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ Frames are uint8 RGB [H, W, 3], alphas float32 [H, W] in 0..1.
 
 from __future__ import annotations
 
+import functools
 import io
+import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,9 @@ from utils.files import write_bytes
 
 EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 EXTENSIONS |= {".avif"} if features.check("avif") else set()  # Pillow 11.3 and newer
+UNREAD = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
+REMEDY = "phones' HEIC and cameras' raw files are not read here, export them as JPEG"
 MAX_PIXELS = 200_000_000
 ORIENTATION = 0x0112  # the EXIF tag
 Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks in one line
@@ -62,7 +66,20 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.name[0] != ".")
+    files = [path for path in folder.iterdir() if path.name[0] != "."]
+    found = sorted(path for path in files if path.suffix.lower() in EXTENSIONS)
+    other = sorted(path for path in files if path.suffix.lower() in UNREAD)
+    if other:
+        stems = {path.stem for path in found}  # cameras write both kinds of one photo
+        _tell_unread(folder, tuple(path.name for path in other if path.stem not in stems))
+    return found
+
+
+@functools.cache  # once for a folder: it may be listed often
+def _tell_unread(folder: Path, names: tuple[str, ...]) -> None:
+    if names:
+        files = "1 file is" if len(names) == 1 else f"{len(names)} files are"
+        print(f"note: {folder}: {files} left out ({names[0]}): {REMEDY}", file=sys.stderr)
 
 
 def image_size(path: str | Path | Stored) -> tuple[int, int]:
@@ -279,7 +296,8 @@ def _open(path: str | Path) -> Image.Image:
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged headers
-        raise ImageError(f"{path}: not a picture that can be read") from error
+        remedy = f": {REMEDY}" if Path(str(path)).suffix.lower() in UNREAD else ""
+        raise ImageError(f"{path}: not a picture that can be read{remedy}") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise ImageError(
             f"{path}: {picture.width}x{picture.height} is above the limit of "

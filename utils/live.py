@@ -40,6 +40,17 @@ SHIPPED = str(Path(__file__).resolve().parent.parent / "checkpoints/live_int8.tf
 CAPTURES = Path("captures")
 
 
+def seconds(text: str) -> float:
+    """argparse type: 0 or more; inf is for ever."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:  # NaN neither
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0, or inf for ever")
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
     """Options of every live script; without `source` the script takes it by position."""
     add = parser.add_argument_group("source and outputs").add_argument
@@ -52,10 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser, source: bool = True) -> None:
     add("--camera-size", type=cli.frame, metavar="WxH", help="asked of a camera, which may give another")
     add(
         "--reconnect",
-        type=float,
+        type=seconds,
         default=10.0,
         metavar="SECONDS",
-        help="try a broken camera, stream or server again for so long",
+        help="try a broken camera, stream or server again for so long; inf: for ever",
     )
     add("--frames", type=cli.positive, help="stop after so many")
     add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from utils.schedules import Timetable
 from utils.training import Recipe, Trainer
 
 CALIBRATION = 128
+SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 DEFAULT_MODEL = "mobilenetv2_fpn"
 
 
@@ -125,6 +127,8 @@ def open_network(
 
 def make_trainer(args: argparse.Namespace, network: keras.Model, batches: Batches) -> Trainer:
     """The trainer that the settings describe. Raises FileNotFoundError, ValueError."""
+    if args.accumulate > len(batches):
+        raise ValueError(f"--accumulate {args.accumulate}: an epoch has {len(batches)} batches only")
     timetable = Timetable(
         args.rate,
         None if args.minutes else args.epochs,
@@ -160,13 +164,13 @@ def open_teacher(args: argparse.Namespace, batches: Batches) -> keras.Model | No
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """--option NAME=VALUE as a dict: numbers, true/false, or text. Raises ValueError."""
+    """--option NAME=VALUE as a dict: numbers, yes or no, or text. Raises ValueError."""
     found: dict[str, Any] = {}
     for text in args.option:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--option {text}: write NAME=VALUE")
-        found[name] = {"true": True, "false": False}.get(value.lower(), _value(value))
+        found[name] = _value(value)
     return found
 
 
@@ -272,7 +276,13 @@ def _text(value: Any) -> str:
 
 
 def _value(text: str) -> Any:
+    """A number, yes or no, or else the text itself. Raises ValueError for infinity and NaN."""
+    if text.lower() in SWITCHES:
+        return SWITCHES[text.lower()]
     try:
-        return int(text) if text.lstrip("-").isdigit() else float(text)
+        number = int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:
         return text
+    if not math.isfinite(number):
+        raise ValueError(f"--option {text}: give a finite number")
+    return number

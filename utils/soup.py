@@ -76,6 +76,11 @@ def main() -> int:
     parts = [path.name for path in args.checkpoints]
     shares = {"shares": args.weights} if args.weights else {}
     kept = {name: value for name, value in card.items() if name not in ("metrics", "epoch", "parity")}
+    moved = [
+        cards.read(path).get("logits_shifted", 0.0) for path in args.checkpoints
+    ]  # by utils/threshold.py
+    if any(moved):
+        kept["logits_shifted"] = round(float(np.average(moved, weights=args.weights)), 4)
     models.save(networks[0], args.out, {**kept, "architecture": architecture, "mean_of": parts, **shares})
     print(f"written: {args.out}")
     return 0

@@ -34,6 +34,7 @@ LATE, EARLY = 0.5, 2.0  # seconds: a frame of a stream in pieces that is later o
 UNSAID, BT709 = 2, 1  # FFmpeg's numbers of colour matrices
 HD = 720  # rows from which on players take colours that are unsaid for BT.709
 REORDERED = 8  # pictures that a codec puts off at most
+SHORT = 1.0  # seconds that a film's pictures may end before their track does
 TRIES = 3  # of a camera that was never there
 LISTEN = 0.1  # seconds between two looks at the window while no frame comes
 
@@ -117,15 +118,21 @@ class VideoFile(Source):
         try:
             with reading(self.name), opened(self.name) as (container, stream):
                 stream.thread_type, stream.thread_count = "AUTO", self.decoders
+                length, moment = _length(stream), 0.0
                 for frame in _decoded(container, stream, self.rate):
                     yield frame
-                    count += 1
+                    count, moment = count + 1, frame.time
         except VideoError as error:
             if count:
                 raise VideoError(f"{self.name}: damaged or cut off after {count} frames") from error
             raise
         if not count:
             raise VideoError(f"{self.name}: holds no frame that can be read")
+        if moment + max(SHORT, length / 50) < length:
+            print(
+                f"note: {self.name}: its pictures end after {moment:.1f} of {length:.1f} seconds: is it whole?",
+                file=sys.stderr,
+            )
 
 
 class Live(Source):
@@ -331,6 +338,18 @@ def opened(name: str):
         if not container.streams.video:
             raise VideoError(f"{name}: holds no video")
         yield container, container.streams.video[0]
+
+
+def _length(stream) -> float:
+    """Seconds that a track says it lasts; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")  # Matroska's
+    minutes, _, last = rest.partition(":")
+    try:
+        return 3600 * float(hours) + 60 * float(minutes) + float(last)
+    except ValueError:
+        return 0.0
 
 
 def _decoded(container, stream, rate: float | None, tap: Tap | None = None) -> Iterator[Frame]:

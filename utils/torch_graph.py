@@ -60,14 +60,16 @@ def _node(operation: keras.Operation, known: dict[int, Tensor]) -> Any:
 
 
 def _own(operation: Any, node: Any, given: list[Tensor], training: bool) -> Tensor:
-    """Any layer without a rule, run by Keras on [N, H, W, C] float32."""
-    found = {id(a): b.permute(0, 2, 3, 1).float() for a, b in zip(node.input_tensors, given, strict=True)}
+    """Any layer without a rule, run by Keras on float32, pictures as [N, H, W, C]; other shapes are kept as they are."""
+    pairs = zip(node.input_tensors, given, strict=True)
+    found = {id(a): (b.permute(0, 2, 3, 1) if b.ndim == 4 else b).float() for a, b in pairs}
     arguments, keywords = _filled(node.arguments, found)
     if (
         isinstance(operation, layers.Dropout) or "training" in keywords
     ):  # noted as it was when the graph was made
         keywords["training"] = training
-    return operation(*arguments, **keywords).permute(0, 3, 1, 2)
+    result = operation(*arguments, **keywords)
+    return result.permute(0, 3, 1, 2) if result.ndim == 4 else result
 
 
 def _filled(arguments: Any, found: dict[int, Tensor]) -> tuple[tuple, dict]:

@@ -231,6 +231,8 @@ class Trainer:
         if self._hardest is not None:
             arrays["hardest"] = self._hardest
         arrays |= {f"seed_{i}": ops.convert_to_numpy(seed) for i, seed in enumerate(self._seeds())}
+        if keras.backend.backend() == "torch":  # whose Dropout draws from PyTorch's own generator
+            arrays["torch_seed"] = _torch().get_rng_state().numpy()
         arrays["notes"] = np.array(json.dumps(notes))
         data = io.BytesIO()
         np.savez(data, **arrays)
@@ -250,6 +252,8 @@ class Trainer:
             self._hardest = arrays.get("hardest")
             for i, seed in enumerate(self._seeds()):
                 seed.assign(arrays[f"seed_{i}"])
+            if "torch_seed" in arrays and keras.backend.backend() == "torch":
+                _torch().set_rng_state(_torch().from_numpy(arrays["torch_seed"]))
             self.accumulated = notes.get("accumulated", 0)
             for i, variable in enumerate(self.optimizer.variables):
                 variable.assign(arrays[f"optimizer_{i}"])
@@ -265,6 +269,12 @@ class Trainer:
 
     def _optimizer_arrays(self) -> list[np.ndarray]:
         return [ops.convert_to_numpy(variable) for variable in self.optimizer.variables]
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
 
 
 def step_times(
