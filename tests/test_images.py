@@ -162,7 +162,7 @@ def test_phone_photos_that_are_not_read_are_told_of_once(tmp_path: Path, capsys)
     told = capsys.readouterr().err
     assert told.count("note") == 1
     assert "2 files are left out (c.HEIC)" in told
-    with pytest.raises(ImageError, match="c.HEIC: not a picture that can be read: .* export them as JPEG"):
+    with pytest.raises(ImageError, match=r"c.HEIC: not a picture that can be read: .* export them as JPEG"):
         images.read_image(tmp_path / "c.HEIC")
 
 
