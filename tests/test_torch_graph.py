@@ -100,3 +100,27 @@ def test_a_run_with_dropout_goes_on_where_it_was_broken_off() -> None:
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     result = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+POOLED = """
+import keras, numpy as np
+from utils import backend
+inputs = keras.Input((8, 8, 3))
+x = keras.layers.GlobalAveragePooling2D(keepdims=True)(keras.layers.Conv2D(4, 3, padding="same")(inputs))
+x = keras.layers.UpSampling2D(8)(keras.layers.BatchNormalization(name="norm")(x))
+network = keras.Model(inputs, keras.layers.Conv2D(1, 1, name="logits")(x))
+photo = np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")
+fast = backend.fast(network)(photo, training=True).detach().numpy()
+moved = network.get_layer("norm").moving_mean.numpy().copy()
+network.get_layer("norm").moving_mean.assign(np.zeros(4))
+exact = network(photo, training=True).detach().numpy()
+assert np.allclose(fast, exact, atol=1e-5), (fast, exact)
+assert np.allclose(moved, network.get_layer("norm").moving_mean.numpy()) and moved.any()
+"""
+
+
+def test_one_photo_a_batch_trains_where_it_is_pooled_to_one_value() -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", POOLED]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]

@@ -165,13 +165,16 @@ def _sub_pixel(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _batch_norm(layer: Any, node: Any, given: list[Tensor], training: bool) -> Tensor:
+    learning = training and layer.trainable
+    if learning and given[0].shape[0] * given[0].shape[2] * given[0].shape[3] == 1:
+        return _own(layer, node, given, training)  # PyTorch wants more than one value a channel
     return functional.batch_norm(
         given[0],
         layer.moving_mean.value,
         layer.moving_variance.value,
         layer.gamma.value if layer.scale else None,
         layer.beta.value if layer.center else None,
-        training and layer.trainable,
+        learning,
         1 - layer.momentum,
         layer.epsilon,
     )
