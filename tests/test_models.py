@@ -663,7 +663,7 @@ def test_a_prior_is_added_to_a_trained_network(name: str, tmp_path: Path) -> Non
     x = pixels(1, 4)
     np.testing.assert_allclose(outputs(network, x)[0], outputs(donor, x[..., :3])[0], atol=1e-5)
     models.save(network, path, {"architecture": models.describe(name, (SIDE, SIDE), 4)})
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="cannot be left out"):
         models.load(path, channels=3)
 
 
