@@ -26,7 +26,7 @@ import numpy as np
 
 import models
 from models import card as cards
-from utils import outputs, segmenter
+from utils import backend, outputs, segmenter
 from utils.backend import quiet
 from utils.formats import FORMATS, Job, Pixels, remove
 from utils.images import ImageError, image_size, list_images, read_image
@@ -124,16 +124,23 @@ def saved_model(network: keras.Model, output: str = "alpha", batch: int = 1) -> 
     Its narrow transposed convolutions are written as convolutions (utils/subpixel.py), and its normalisation so that it can be
     moved into the first convolution (utils/centre.py).
     """
-    import keras
+    import tensorflow as tf
 
     from utils.centre import centred
     from utils.subpixel import sub_pixel
 
     network = outputs.shaped(centred(sub_pixel(network)), output)
+    shape = (batch, *network.input_shape[1:])
+    # Keras' own `export` traces the network and keeps its weights twice, which doubles the time of every conversion.
+    module = tf.Module()
+    module.held = [variable.value for variable in network.weights]
+    module.serve = tf.function(
+        lambda pixels: network(pixels, training=False),
+        input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")],
+    )
     with tempfile.TemporaryDirectory() as folder:
-        signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="pixels")]
         with quiet():
-            network.export(folder, verbose=False, input_signature=signature)
+            tf.saved_model.save(module, folder, signatures=module.serve)
         yield folder
 
 
@@ -222,9 +229,9 @@ def _need_tensorflow() -> None:
             "exporting needs TensorFlow, which is not installed: pip install -r requirements.txt"
         )
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet():
-        import keras
-        import tensorflow  # noqa: F401
+    backend.choose()
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "Keras is already running on another backend: start again with KERAS_BACKEND=tensorflow"
