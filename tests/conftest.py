@@ -66,6 +66,17 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return portraits.write_dataset(tmp_path_factory.mktemp("people"))
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Words for train.py that name a network of three layers, which this process knows from now on (tests/tiny.py)."""
+    import models
+    from tests import tiny
+
+    monkeypatch.setitem(sys.modules, tiny.MODULE, tiny.module())
+    monkeypatch.setitem(models.REGISTRY, "tiny", tiny.ENTRY)
+    return ("--model", "tiny", "--batch", "4")
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network of random weights whose alpha spans 0..1."""

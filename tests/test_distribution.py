@@ -21,36 +21,11 @@ from tests.conftest import ROOT, refused
 TOLERANCE = 1e-4  # relative, of the loss: sums in another order
 SETTINGS = ("--model", "tiny", "--epochs", "3", "--seed", "4", "--workers", "1", "--rate", "0.01")
 
-# train.py with a network of three layers, batch norm among them, that compiles in a moment
-PROGRAM = """
-import os, sys, types
-if "LOGICAL_DEVICES" in os.environ:
-    import tensorflow as tf
-    parts = [tf.config.LogicalDeviceConfiguration()] * int(os.environ["LOGICAL_DEVICES"])
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-import keras, models, train
-from models import blocks
-from utils import cli
-
-def build(size, channels=3):
-    inputs, x = blocks.pixels(size, channels)
-    x = keras.layers.Conv2D(4, 3, 2, padding="same", name="enc")(x)
-    x = keras.layers.ReLU()(blocks.batch_norm(x, "enc_bn"))
-    x = keras.layers.Conv2DTranspose(1, 4, 2, padding="same", name="logits")(x)
-    return keras.Model(inputs, blocks.alpha(x))
-
-module = types.ModuleType("models.tiny")
-module.build, module.ENCODER = build, ("enc",)
-sys.modules["models.tiny"] = module
-models.REGISTRY["tiny"] = models.Entry((32, 32), 8)
-cli.run(train.main)
-"""
-
 
 def start(*words: object, **settings: str) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+    environment = {**os.environ, **settings}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    command = [sys.executable, "-m", "tests.tiny", "train.py", *map(str, words)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
 

@@ -176,22 +176,29 @@ print(sum(float(layer.high) != high for layer, high in zip(ranges, before)), len
     assert moved > 0.5 * count
 
 
-def test_command_trains_resumes_and_exports(command, checkpoint: Path, people: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    words = ("--init", checkpoint, "--qat", "--batch", 4, "--out", run)
-    done = command("train.py", people, *words, "--epochs", 1)
+def test_command_trains_resumes_and_exports(
+    command, tiny: tuple[str, ...], people: Path, tmp_path: Path
+) -> None:
+    start, run, side = tmp_path / "start.keras", tmp_path / "run", (32, 32)
+    models.save(models.create("tiny", side), start, {"architecture": models.describe("tiny", side)})
+
+    def script(*words: object):
+        return command("-m", "tests.tiny", *words)
+
+    words = ("--init", start, "--qat", "--batch", 4, "--out", run)
+    done = script("train.py", people, *words, "--epochs", 1)
     assert done.returncode == 0, done.stderr
     card = cards.read(run / "best.keras")
     assert card["settings"]["qat"] is True
     assert card["settings"]["rate"] == 1e-4
     assert type(models.load(run / "best.keras").get_layer("logits")) is keras.layers.Conv2DTranspose
-    refused(command("eval.py", run / "last.keras", people), "holds a training with --qat")
+    refused(script("eval.py", run / "last.keras", people), "holds a training with --qat")
     settings_file = run / "settings.json"
     settings_file.write_text(settings_file.read_text().replace('"epochs": 1', '"epochs": 2'))
-    again = command("train.py", "--resume", run)
+    again = script("train.py", "--resume", run)
     assert again.returncode == 0, again.stderr
     assert "epoch 2" in again.stdout
-    done = command("export.py", run / "best.keras", "--formats", "tflite_qat", "--out", tmp_path / "out")
+    done = script("export.py", run / "best.keras", "--formats", "tflite_qat", "--out", tmp_path / "out")
     path = tmp_path / "out" / "best_qat.tflite"
     assert (done.returncode == 0) == path.exists()  # random weights may be refused for their parity
     assert "best_qat.tflite" in done.stdout

@@ -24,6 +24,7 @@ keras = pytest.importorskip("keras")
 import models  # noqa: E402
 import train  # noqa: E402
 from models import card as cards  # noqa: E402
+from tests.tiny import build as tiny_network  # noqa: E402
 from utils import augment, evaluation, metrics, recipe, runs, training  # noqa: E402
 from utils.ema import EMA  # noqa: E402
 from utils.feed import Batches  # noqa: E402
@@ -198,10 +199,10 @@ def test_a_run_of_before_goes_on(command, run: Path, tmp_path: Path) -> None:
     assert len((old / "log.csv").read_text().splitlines()) == 1 + 4
 
 
-def test_same_seed_same_bits(command, people: Path, tmp_path: Path) -> None:
+def test_same_seed_same_bits(command, tiny: tuple[str, ...], people: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
         words = ("--epochs", 2, "--seed", 7, "--workers", 1, "--hard", 0.5, "--out", tmp_path / name)
-        result = command("train.py", people, *FLAT, *words)
+        result = command("-m", "tests.tiny", "train.py", people, *tiny, *words)
         assert result.returncode == 0, result.stderr
     weights = [models.load(tmp_path / name / "best.keras").get_weights() for name in ("first", "second")]
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
@@ -242,7 +243,7 @@ def test_killed_and_resumed(people: Path, tmp_path: Path, command) -> None:
 
 
 def test_a_damaged_background_costs_nothing_that_was_learnt(
-    here: Command, people: Path, tmp_path: Path
+    here: Command, tiny: tuple[str, ...], people: Path, tmp_path: Path
 ) -> None:
     """It is named, and when it has been mended the run goes on at the batch that wanted it."""
     walls = portraits.write_backgrounds(tmp_path / "walls")
@@ -250,7 +251,7 @@ def test_a_damaged_background_costs_nothing_that_was_learnt(
     whole = victim.read_bytes()
     victim.write_bytes(whole[: len(whole) // 3])
     words = (
-        *FLAT,
+        *tiny,
         "--epochs",
         1,
         "--workers",
@@ -303,7 +304,7 @@ def test_restore_brings_everything_back(people: Path) -> None:
 
     def start() -> training.Trainer:
         keras.utils.set_random_seed(1)
-        return training.Trainer(models.create("prisma_net", (64, 64)), Timetable(1e-3, 5))
+        return training.Trainer(tiny_network((64, 64)), Timetable(1e-3, 5))
 
     first, second = start(), start()
     first.history.append(first.train_epoch(batches))
@@ -392,7 +393,7 @@ def test_a_moved_picture_is_the_same_a_little_off() -> None:
 
 @pytest.mark.parametrize(("hold", "kept"), [("0", 1), ("0.5", 2)])
 def test_with_hold_the_newest_network_is_kept(
-    hold: str, kept: int, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hold: str, kept: int, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...]
 ) -> None:
     """Though its score on single photos is lower: what it learns is not in that."""
     scores = iter([0.9, 0.1])
@@ -400,7 +401,7 @@ def test_with_hold_the_newest_network_is_kept(
     monkeypatch.setattr(runs, "evaluation", SimpleNamespace(**{**vars(evaluation), "mean": mean}))
     monkeypatch.setattr(runs, "_summary", lambda row, rows: "")  # which needs means of its own
     words = ("--channels", "4", "--hold", hold, "--epochs", "2", "--out", str(tmp_path / "run"))
-    monkeypatch.setattr(sys, "argv", ["train.py", str(people), *FLAT, *words])
+    monkeypatch.setattr(sys, "argv", ["train.py", str(people), *tiny, *words])
     assert train.main() == 0
     assert cards.read(tmp_path / "run/best.keras")["epoch"] == kept
 
@@ -414,11 +415,11 @@ def test_hold_needs_a_prior() -> None:
 
 
 def test_command_learns_from_a_teacher(
-    command, here: Command, run: Path, people: Path, tmp_path: Path
+    command, here: Command, tiny: tuple[str, ...], run: Path, people: Path, tmp_path: Path
 ) -> None:
     teacher = run / "best.keras"
     words = ("--epochs", 1, "--teacher", teacher, "--out", tmp_path / "second")
-    result = command("train.py", people, *SMALL, *words)
+    result = command("-m", "tests.tiny", "train.py", people, *tiny, *words)
     assert result.returncode == 0, result.stderr
     assert cards.read(tmp_path / "second" / "best.keras")["teacher"] == "best.keras"
     refused(here("train.py", people, *SMALL, "--teacher", tmp_path / "none.keras"), "no such model file")
