@@ -357,15 +357,13 @@ def test_shipped_networks_agree(path: Path) -> None:
     source = models.load(SHIPPED / f"{name}.keras", input_size=alone.size)
     alpha, reference = alone(frame), segmenter.KerasSegmenter(source, {})(frame)
     assert metrics.iou(alpha, reference) > (0.95 if "int8" in path.name else 0.999)
-    # Trained for two hours from random weights, as checkpoints/README.md says.
-    short = {"slim_net": 0.87}
     # The networks disagree about the helmet in her arm, a fifth of the figure: the corner of it is left out.
     best = segmenter.open(FLOAT)(frame)
     alpha[330:, 280:] = best[330:, 280:] = 0
     assert metrics.iou(alpha, best) > 0.8
     card = cards.read(path)
     assert card["data"]["note"]
-    assert card["metrics"]["sources"]["picsart"]["iou"] > short.get(name, 0.9)
+    assert card["metrics"]["sources"]["picsart"]["iou"] > 0.9
     assert path.stat().st_size < 10_000_000
 
 
